@@ -1,0 +1,416 @@
+//! The stage: tracked events in, actions and risks out.
+//!
+//! A provisional action is said at each exec, a final one at the end of the process, or of the session for those that
+//! live on. Memory follows the live processes; what is kept of the session as a whole is bounded. Verdicts of equal
+//! commands are remembered ([`cache`]), so that a storm of the same program costs one judgement.
+
+mod cache;
+mod session;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use capsule_core::{
+    ActionEvent, ActionPhase, Argv, ByteString, EffectKind, EventKind, Evidence, ExitStatus, Finding, Label, Pid,
+    ProcId, RiskEvent, Role, Seq, Severity, SpawnKind, Stage, Timestamp, TrackedEvent,
+};
+
+use crate::judge::classify;
+use crate::rules::Rules;
+use crate::verdict::{CommandContext, Input};
+use cache::{Known, VerdictCache};
+use session::Session;
+
+/// How many written paths and connections are remembered of one live process.
+const EVIDENCE_KEPT: usize = 64;
+/// How many findings are remembered of one live process.
+const REPORTED_KEPT: usize = 64;
+
+/// A process that lives.
+#[derive(Debug)]
+struct Live {
+    pid: Pid,
+    parent: Option<ProcId>,
+    started: Timestamp,
+    root: bool,
+    event: Seq,
+    /// Of its last exec; absent for a fork that has not exec'd.
+    argv: Option<Argv>,
+    cwd: Option<ByteString>,
+    elevated: bool,
+    known: Option<Arc<Known>>,
+    role: Role,
+    label: Label,
+    /// It was a shell around what it is now.
+    wrapped_before: bool,
+    writes: Vec<ByteString>,
+    connects: Vec<ByteString>,
+    /// There is evidence that the verdict does not know.
+    stale: bool,
+    /// Rules already reported for it, with the severity.
+    reported: Vec<(Arc<str>, Severity)>,
+}
+
+/// Says what each process was for, and what was risky about it.
+#[derive(Debug)]
+pub struct Classifier {
+    rules: Arc<Rules>,
+    cache: VerdictCache,
+    session: Session,
+    live: HashMap<ProcId, Live>,
+    last_action: u64,
+    last_risk: u64,
+}
+
+impl Classifier {
+    /// A classifier by `rules`.
+    #[must_use]
+    pub fn new(rules: Rules) -> Self {
+        Self {
+            rules: Arc::new(rules),
+            cache: VerdictCache::default(),
+            session: Session::default(),
+            live: HashMap::new(),
+            last_action: 0,
+            last_risk: 0,
+        }
+    }
+
+    /// How many processes it holds: the live ones.
+    #[must_use]
+    pub fn live(&self) -> usize {
+        self.live.len()
+    }
+
+    fn entry(&mut self, proc: ProcId, event: &TrackedEvent) -> &mut Live {
+        // A fork is what its parent was, until it executes something: a wrapper's subshell wraps, too.
+        let above = event.parent.and_then(|parent| self.live.get(&parent)).map(|parent| parent.role);
+        let role = above.filter(|role| matches!(role, Role::Wrapper | Role::Helper)).unwrap_or(Role::Inner);
+        self.live.entry(proc).or_insert_with(|| Live {
+            pid: event.event().pid,
+            parent: event.parent,
+            started: event.event().timestamp,
+            root: matches!(event.event().kind, EventKind::Spawn(SpawnKind::Root)) || event.depth == 0,
+            event: event.event().seq,
+            argv: None,
+            cwd: None,
+            elevated: false,
+            known: None,
+            role,
+            label: Label::Unknown,
+            wrapped_before: false,
+            writes: Vec::new(),
+            connects: Vec::new(),
+            stale: false,
+            reported: Vec::new(),
+        })
+    }
+
+    /// Judges what the process is now, all evidence included.
+    fn judge(&mut self, proc: ProcId, exit: Option<i32>) {
+        let Some(live) = self.live.get(&proc) else { return };
+        let Some(argv) = &live.argv else { return };
+        let evident = !live.writes.is_empty() || !live.connects.is_empty();
+        let parent_argv = live.parent.and_then(|parent| self.live.get(&parent)).and_then(|parent| parent.argv.clone());
+        // A shell that became its last command was no agent, and neither is that command.
+        let root = live.root && !live.wrapped_before;
+        let judge = || {
+            let context = CommandContext {
+                root,
+                parent: parent_argv,
+                writes: live.writes.clone(),
+                connects: live.connects.clone(),
+                exit,
+                elevated: live.elevated,
+            };
+            Known::of(classify(&self.rules, &Input { argv: argv.clone(), cwd: live.cwd.clone(), context }))
+        };
+        let known = if evident {
+            Arc::new(judge())
+        } else {
+            self.cache.get(argv, live.cwd.as_ref(), root, live.elevated, judge)
+        };
+        let role = self.role(live, &known);
+        if let Some(live) = self.live.get_mut(&proc) {
+            live.label = known.verdict.label;
+            live.role = role;
+            live.wrapped_before |= known.verdict.facts.wraps;
+            live.known = Some(known);
+            live.stale = false;
+        }
+    }
+
+    /// Why a process exists, seen from the agent: its own arguments and those of whoever started it decide.
+    fn role(&self, live: &Live, known: &Known) -> Role {
+        let verdict = &known.verdict;
+        if verdict.label == Label::Agent {
+            return Role::Agent;
+        }
+        let own = if verdict.facts.wraps { Role::Wrapper } else { Role::Asked };
+        let Some(parent) = live.parent.and_then(|parent| self.live.get(&parent)) else { return own };
+        match parent.role {
+            Role::Agent => {
+                let known_agent = parent.known.as_ref().is_some_and(|known| known.verdict.facts.known_agent);
+                if known_agent && verdict.facts.helper {
+                    Role::Helper
+                } else if known_agent && own == Role::Asked && !live.wrapped_before {
+                    // Agents run what they were asked to through a shell; what they start directly is for themselves.
+                    Role::Helper
+                } else {
+                    own
+                }
+            }
+            Role::Helper => Role::Helper,
+            Role::Wrapper => own,
+            Role::Asked | Role::Inner => Role::Inner,
+        }
+    }
+
+    fn action(
+        &mut self,
+        proc: ProcId,
+        at: Timestamp,
+        event: Seq,
+        end: Option<Option<ExitStatus>>,
+        out: &mut Vec<Finding>,
+    ) {
+        let Some(live) = self.live.get(&proc) else { return };
+        let status = end.flatten();
+        self.last_action += 1;
+        let duration = status.map(|_| at.since(live.started));
+        let phase = if end.is_some() { ActionPhase::Final } else { ActionPhase::Provisional };
+        let (seq, pid) = (Seq(self.last_action), live.pid);
+        let action = match &live.known {
+            Some(known) => ActionEvent {
+                seq,
+                timestamp: at,
+                proc,
+                pid,
+                event,
+                phase,
+                label: live.label,
+                workflow: known.verdict.workflow,
+                role: live.role,
+                tool: known.tool.clone(),
+                summary: known.summary.clone(),
+                resources: known.verdict.resources.clone(),
+                duration,
+                success: status.map(|status| match status {
+                    ExitStatus::Exited(code) => known.verdict.is_success(code),
+                    ExitStatus::Signaled { .. } => false,
+                }),
+                rule: known.verdict.rule.clone(),
+            },
+            None => self.fork(
+                live,
+                ActionEvent {
+                    seq,
+                    timestamp: at,
+                    proc,
+                    pid,
+                    event,
+                    phase,
+                    label: Label::Unknown,
+                    workflow: None,
+                    role: Role::Inner,
+                    tool: ByteString::default(),
+                    summary: ByteString::default(),
+                    resources: Vec::new(),
+                    duration,
+                    success: status.map(ExitStatus::success),
+                    rule: "label.unknown".to_owned(),
+                },
+            ),
+        };
+        out.push(Finding::Action(Box::new(action)));
+    }
+
+    /// A fork that never exec'd is a part of whoever forked it.
+    fn fork(&self, live: &Live, mut action: ActionEvent) -> ActionEvent {
+        if let Some(parent) = live.parent.and_then(|parent| self.live.get(&parent))
+            && let Some(known) = &parent.known
+        {
+            action.label = if parent.label == Label::Agent { Label::Tool } else { parent.label };
+            action.tool = known.tool.clone();
+            "label.fork".clone_into(&mut action.rule);
+        }
+        action
+    }
+
+    /// Says the findings of a process that were not yet said, of it or of the wrapper around it.
+    fn report(&mut self, proc: ProcId, event: &TrackedEvent, out: &mut Vec<Finding>) {
+        let Some(known) = self.live.get(&proc).and_then(|live| live.known.clone()) else { return };
+        if known.verdict.risks.is_empty() {
+            return;
+        }
+        for risk in &known.verdict.risks {
+            let said =
+                |live: &Live| live.reported.iter().any(|(rule, at)| **rule == *risk.rule && *at >= risk.severity);
+            let by_itself = self.live.get(&proc).is_some_and(said);
+            let by_wrapper =
+                event.lineage.iter().rev().take(16).any(|ancestor| self.live.get(ancestor).is_some_and(said));
+            if by_itself || by_wrapper {
+                continue;
+            }
+            let Some(live) = self.live.get_mut(&proc) else { return };
+            if live.reported.len() < REPORTED_KEPT {
+                live.reported.push((Arc::from(risk.rule.as_str()), risk.severity));
+            }
+            self.last_risk += 1;
+            let why =
+                if risk.subject.is_empty() { risk.why.clone() } else { format!("{} ({})", risk.why, risk.subject) };
+            out.push(Finding::Risk(Box::new(RiskEvent {
+                seq: Seq(self.last_risk),
+                timestamp: event.event().timestamp,
+                proc,
+                pid: live.pid,
+                severity: risk.severity,
+                category: risk.category.clone(),
+                rule: risk.rule.clone(),
+                title: risk.title.clone(),
+                why,
+                attack: risk.attack.clone(),
+                evidence: Evidence { procs: vec![proc], events: vec![event.event().seq] },
+                innocent: risk.innocent.clone(),
+                adjusted: risk.adjusted.clone(),
+            })));
+        }
+    }
+
+    /// What this process means together with earlier ones.
+    fn sequences(&mut self, proc: ProcId, event: &TrackedEvent, out: &mut Vec<Finding>) {
+        let Some(live) = self.live.get(&proc) else { return };
+        let Some(known) = live.known.clone() else { return };
+        let pid = live.pid;
+        for found in self.session.follow(proc, event, &known.verdict) {
+            self.session_risk(&found.rule, found.detail, found.evidence, (proc, pid), event, out);
+        }
+        let weak =
+            known.verdict.risks.iter().filter(|risk| self.rules.is_weak(&risk.rule)).map(|risk| risk.rule.as_str());
+        if let Some(evidence) = self.session.weak_sign(proc, event.event().seq, weak) {
+            self.session_risk("session.adds-up", None, evidence, (proc, pid), event, out);
+        }
+    }
+
+    fn session_risk(
+        &mut self,
+        rule: &str,
+        detail: Option<String>,
+        evidence: Evidence,
+        (proc, pid): (ProcId, Pid),
+        event: &TrackedEvent,
+        out: &mut Vec<Finding>,
+    ) {
+        let Some((info, severity, adjusted)) = self.rules.session_rule(rule) else { return };
+        self.last_risk += 1;
+        out.push(Finding::Risk(Box::new(RiskEvent {
+            seq: Seq(self.last_risk),
+            timestamp: event.event().timestamp,
+            proc,
+            pid,
+            severity,
+            category: info.category.clone(),
+            rule: info.id.clone(),
+            title: info.title.clone(),
+            why: detail.map_or_else(|| info.why.clone(), |detail| format!("{} ({detail})", info.why)),
+            attack: info.attack.clone(),
+            evidence,
+            innocent: info.innocent.clone(),
+            adjusted,
+        })));
+    }
+
+    fn effect(&mut self, proc: ProcId, effect: &capsule_core::Effect) {
+        let Some(live) = self.live.get_mut(&proc) else { return };
+        if effect.errno.is_some() {
+            return;
+        }
+        match effect.kind {
+            EffectKind::FileWrite | EffectKind::FileCreate | EffectKind::FileRename => {
+                if let Some(path) = effect.to.as_ref().or(effect.path.as_ref())
+                    && live.writes.len() < EVIDENCE_KEPT
+                    && !live.writes.contains(path)
+                {
+                    live.writes.push(path.clone());
+                    live.stale = true;
+                }
+            }
+            EffectKind::NetConnect => {
+                if let Some(endpoint) = &effect.endpoint
+                    && endpoint.protocol != "unix"
+                    && live.connects.len() < EVIDENCE_KEPT
+                {
+                    let port = endpoint.port.map(|port| format!(":{port}")).unwrap_or_default();
+                    let address = ByteString::from(format!("{}{port}", endpoint.host.to_lossy()));
+                    if !live.connects.contains(&address) {
+                        live.connects.push(address);
+                        live.stale = true;
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+impl Stage for Classifier {
+    type In = TrackedEvent;
+    type Out = Finding;
+
+    fn feed(&mut self, input: &TrackedEvent, out: &mut Vec<Finding>) {
+        let Some(proc) = input.proc else { return };
+        let (at, seq) = (input.event().timestamp, input.event().seq);
+        let live = self.entry(proc, input);
+        match &input.event().kind {
+            EventKind::Exec(exec) => {
+                let context = input.enriched.context.as_ref();
+                live.cwd = exec.cwd.clone().or_else(|| context.and_then(|context| context.cwd.value().cloned()));
+                live.elevated =
+                    context.and_then(|context| context.ids.value()).is_some_and(|ids| ids.euid == 0 && ids.uid != 0);
+                live.argv = Some(exec.argv.clone());
+                live.event = seq;
+                self.judge(proc, None);
+                self.report(proc, input, out);
+                self.sequences(proc, input, out);
+                self.action(proc, at, seq, None, out);
+            }
+            EventKind::Effect(effect) => self.effect(proc, effect),
+            EventKind::Exit { status, .. } => {
+                if live.stale {
+                    self.judge(proc, Some(status.shell_code()));
+                    self.report(proc, input, out);
+                }
+                self.action(proc, at, seq, Some(Some(*status)), out);
+                self.live.remove(&proc);
+            }
+            EventKind::LeftRunning => {
+                let pid = live.pid;
+                if live.stale {
+                    self.judge(proc, None);
+                    self.report(proc, input, out);
+                }
+                self.action(proc, at, seq, Some(None), out);
+                let evidence = Evidence { procs: vec![proc], events: vec![seq] };
+                self.session_risk("session.left-running", None, evidence, (proc, pid), input, out);
+                self.live.remove(&proc);
+            }
+            EventKind::Spawn(_)
+            | EventKind::ExecFailed { .. }
+            | EventKind::Gap { .. }
+            | EventKind::Diagnostic { .. } => {}
+        }
+    }
+
+    fn finish(&mut self, out: &mut Vec<Finding>) {
+        let mut left: Vec<(ProcId, Timestamp, Seq)> =
+            self.live.iter().map(|(proc, live)| (*proc, live.started, live.event)).collect();
+        left.sort_unstable_by_key(|(proc, ..)| *proc);
+        for (proc, at, seq) in left {
+            self.action(proc, at, seq, Some(None), out);
+        }
+        self.live.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests;

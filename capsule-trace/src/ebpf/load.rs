@@ -1,0 +1,212 @@
+//! The kernel programs: loaded, verified, attached, and what is asked of their maps.
+
+use std::error::Error;
+use std::io;
+use std::os::unix::fs::MetadataExt as _;
+
+use aya::maps::{Array, HashMap, MapData, PerCpuArray, RingBuf};
+use aya::programs::RawTracePoint;
+use aya::{Btf, Ebpf, EbpfLoader, Endianness, include_bytes_aligned};
+use capsule_core::{Backend, Pid};
+
+use super::{btf, calls, probe};
+use crate::error::TraceError;
+
+#[cfg(target_arch = "x86_64")]
+static OBJECT: &[u8] = include_bytes_aligned!("../../bpf/capsule.x86_64.bpf.o");
+#[cfg(target_arch = "aarch64")]
+static OBJECT: &[u8] = include_bytes_aligned!("../../bpf/capsule.aarch64.bpf.o");
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+static OBJECT: &[u8] = &[];
+
+/// Programs with the tracepoints they go to.
+const ALWAYS: [(&str, &str); 3] =
+    [("on_fork", "sched_process_fork"), ("on_exec", "sched_process_exec"), ("on_exit", "sched_process_exit")];
+const FAILED_EXECS: (&str, &str) = ("on_sys_exit", "sys_exit");
+const EFFECTS: (&str, &str) = ("on_effect", "sys_exit");
+
+const VMLINUX: &str = "/sys/kernel/btf/vmlinux";
+/// The initial pid namespace's inode (`PROC_PID_INIT_INO`).
+const INITIAL_PID_NAMESPACE: u64 = 0xefff_fffc;
+/// Buffers for one record each, a cpu; as in the C source.
+const SCRATCH_PER_CPU: u32 = 2;
+
+/// Programs in the kernel. Dropping them detaches.
+pub(super) struct Programs {
+    ebpf: Ebpf,
+    tracked: HashMap<MapData, u32, u32>,
+    lost: PerCpuArray<MapData, u64>,
+    ring: Option<RingBuf<MapData>>,
+    /// The ring's size in bytes.
+    pub(super) ring_bytes: u32,
+}
+
+impl std::fmt::Debug for Programs {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Programs").field("ring_bytes", &self.ring_bytes).finish_non_exhaustive()
+    }
+}
+
+/// The ring's size must be a power of two and a multiple of the page size.
+pub(super) fn ring_size(wanted: usize) -> u32 {
+    const SMALLEST: u32 = 64 << 10;
+    const LARGEST: u32 = 1 << 30;
+    u32::try_from(wanted).unwrap_or(LARGEST).clamp(SMALLEST, LARGEST).next_power_of_two()
+}
+
+impl Programs {
+    /// Loads and verifies the programs; nothing is attached yet.
+    pub(super) fn load(ring_bytes: u32) -> Result<Self, TraceError> {
+        if OBJECT.is_empty() {
+            return Err(TraceError::Unavailable {
+                backend: Backend::Ebpf,
+                because: format!("there are no kernel programs for {}", std::env::consts::ARCH),
+                remedy: None,
+            });
+        }
+        let kernel = std::fs::read(VMLINUX).map_err(|source| failed("read the kernel's type information", &source))?;
+        let kernel = btf::subset(&kernel, btf::WANTED).unwrap_or(kernel);
+        let kernel = Btf::parse(&kernel, Endianness::default())
+            .map_err(|source| failed("read the kernel's type information", &source))?;
+        let cpus = aya::util::nr_cpus().map_err(|(_file, source)| failed("count the cpus", &source))?;
+        let scratch = u32::try_from(cpus).unwrap_or(u32::MAX).saturating_mul(SCRATCH_PER_CPU);
+        let namespace = pid_namespace();
+        let mut ebpf = EbpfLoader::new()
+            .btf(Some(&kernel))
+            .map_max_entries("ring", ring_bytes)
+            .map_max_entries("scratch", scratch)
+            .map_max_entries("tracked", most_processes())
+            .override_global("pid_ns_inum", &namespace, true)
+            .load(OBJECT)
+            .map_err(|source| failed("load the kernel programs", &source))?;
+        for name in ALWAYS.iter().map(|(name, _)| *name).chain([FAILED_EXECS.0]) {
+            program(&mut ebpf, name)?.load().map_err(|source| failed("load the kernel programs", &source))?;
+        }
+        let tracked = take(&mut ebpf, "tracked")?;
+        let lost = take(&mut ebpf, "lost")?;
+        let ring = take(&mut ebpf, "ring")?;
+        Ok(Self { ebpf, tracked, lost, ring: Some(ring), ring_bytes })
+    }
+
+    /// Attaches the programs. From now on the tree of whatever is tracked is recorded.
+    pub(super) fn attach(&mut self, failed_execs: bool) -> Result<(), TraceError> {
+        for (name, tracepoint) in ALWAYS.into_iter().chain(failed_execs.then_some(FAILED_EXECS)) {
+            let attached = program(&mut self.ebpf, name)?.attach(tracepoint);
+            attached.map_err(|source| failed("attach the kernel programs", &source))?;
+        }
+        Ok(())
+    }
+
+    /// Attaches the program for effects, which is loaded only now: most of it is never needed.
+    pub(super) fn attach_effects(&mut self, reads: bool, failed_execs: bool) -> Result<(), TraceError> {
+        let map = self.ebpf.map_mut("calls").ok_or_else(|| broken("map", "calls"))?;
+        let mut table: Array<&mut MapData, u32> = map.try_into().map_err(|_other_type| broken("map", "calls"))?;
+        let effects = calls::all().map(|call| (call.number, call.instruction(reads)));
+        let execs = failed_execs.then_some(calls::EXECS).into_iter().flatten();
+        for (number, instruction) in effects.chain(execs) {
+            let number = u32::try_from(number).map_err(|_negative| broken("call", "of a negative number"))?;
+            table.set(number, instruction, 0).map_err(|source| failed("choose system calls", &source))?;
+        }
+        let program = program(&mut self.ebpf, EFFECTS.0)?;
+        program.load().map_err(|source| failed("load the kernel programs", &source))?;
+        program.attach(EFFECTS.1).map_err(|source| failed("attach the kernel programs", &source))?;
+        Ok(())
+    }
+
+    /// The reading end of the ring. There is one.
+    pub(super) fn take_ring(&mut self) -> Option<RingBuf<MapData>> {
+        self.ring.take()
+    }
+
+    /// Follows `pid` and everything that comes of it.
+    pub(super) fn track(&mut self, pid: Pid) -> Result<(), TraceError> {
+        self.tracked.insert(pid.0, 1, 0).map_err(|source| failed("follow the command", &source))
+    }
+
+    /// The processes of the tree that live now.
+    pub(super) fn alive(&self) -> Vec<Pid> {
+        let mut alive: Vec<Pid> = self.tracked.keys().filter_map(Result::ok).map(Pid).collect();
+        alive.sort_unstable();
+        alive
+    }
+
+    /// Whether any process of the tree lives.
+    pub(super) fn any_alive(&self) -> bool {
+        self.tracked.keys().next().is_some()
+    }
+
+    /// Stops following everything.
+    pub(super) fn forget(&mut self, pids: &[Pid]) {
+        for pid in pids {
+            // It may have ended by itself meanwhile.
+            drop(self.tracked.remove(&pid.0));
+        }
+    }
+
+    /// How many records each cpu could not put into the ring.
+    pub(super) fn lost(&self) -> Vec<u64> {
+        self.lost.get(&0, 0).map(|values| values.iter().copied().collect()).unwrap_or_default()
+    }
+
+    /// How many processes were not followed because the table was full.
+    pub(super) fn untracked(&self) -> u64 {
+        self.lost.get(&1, 0).map_or(0, |values| values.iter().sum())
+    }
+}
+
+/// The inode of the pid namespace that pids are to be given in; 0 for the initial one.
+fn pid_namespace() -> u32 {
+    match std::fs::metadata("/proc/self/ns/pid") {
+        Ok(found) if found.ino() != INITIAL_PID_NAMESPACE => u32::try_from(found.ino()).unwrap_or(0),
+        _ => 0,
+    }
+}
+
+/// Whether the number of a thread that executed a program is known: the kernel tells it for its initial pid namespace only.
+pub(super) fn names_threads() -> bool {
+    pid_namespace() == 0
+}
+
+/// As many as there can be, within reason: room for all of them is made at once.
+fn most_processes() -> u32 {
+    const REASON: u32 = 65_536;
+    let most = std::fs::read_to_string("/proc/sys/kernel/pid_max").ok().and_then(|text| text.trim().parse().ok());
+    most.unwrap_or(REASON).clamp(1024, REASON)
+}
+
+fn program<'a>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<&'a mut RawTracePoint, TraceError> {
+    let found = ebpf.program_mut(name).ok_or_else(|| broken("program", name))?;
+    found.try_into().map_err(|_other_type| broken("program", name))
+}
+
+fn take<T: TryFrom<aya::maps::Map>>(ebpf: &mut Ebpf, name: &'static str) -> Result<T, TraceError> {
+    let map = ebpf.take_map(name).ok_or_else(|| broken("map", name))?;
+    T::try_from(map).map_err(|_other_type| broken("map", name))
+}
+
+fn broken(what: &str, name: &str) -> TraceError {
+    TraceError::BrokeOff { backend: Backend::Ebpf, because: format!("the {what} `{name}` is not in the object") }
+}
+
+/// An error with what its sources say and, where the kernel refused, what is missing.
+fn failed(action: &'static str, error: &(dyn Error + 'static)) -> TraceError {
+    let mut text = error.to_string();
+    let mut errno = None;
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(io) = error.downcast_ref::<io::Error>() {
+            errno = io.raw_os_error().or(errno);
+        }
+        next = error.source();
+        if let Some(source) = next {
+            let source = source.to_string();
+            if !text.contains(&source) {
+                text = format!("{text}: {source}");
+            }
+        }
+    }
+    let facts = probe::Facts::read();
+    let refused = matches!(errno, Some(libc::EPERM | libc::EACCES)).then(|| facts.refused());
+    let (because, remedy) = facts.missing().or(refused).unwrap_or_else(|| (format!("cannot {action}: {text}"), None));
+    TraceError::Unavailable { backend: Backend::Ebpf, because, remedy }
+}

@@ -1,0 +1,134 @@
+//! The system calls behind the two processes of a run.
+#![expect(unsafe_code, reason = "fork, and signals that are waited for one after the other")]
+
+use std::ffi::c_int;
+use std::fs::File;
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
+use std::ptr;
+use std::sync::atomic::{AtomicI32, Ordering};
+
+use super::{Part, Recorder};
+
+/// What the waiter answers to.
+const HEARD: [c_int; 6] = [libc::SIGCHLD, libc::SIGTERM, libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTSTP];
+
+/// The process that waits for the waiter: usually a shell. 0: this process has no waiter.
+static SHELL: AtomicI32 = AtomicI32::new(0);
+
+/// The pid of the process that waits for this run, seen from the recorder.
+pub(crate) fn shell() -> Option<libc::pid_t> {
+    Some(SHELL.load(Ordering::Relaxed)).filter(|pid| *pid > 0)
+}
+
+pub(super) fn part() -> io::Result<Part> {
+    let mut ends = [0; 2];
+    // SAFETY: the array has room for the two descriptors.
+    if unsafe { libc::pipe2(ends.as_mut_ptr(), libc::O_CLOEXEC | libc::O_NONBLOCK) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    let [reading, writing] = ends;
+    // SAFETY: the kernel just made them, and nobody else owns them.
+    let (reading, writing) = unsafe { (OwnedFd::from_raw_fd(reading), OwnedFd::from_raw_fd(writing)) };
+    // SAFETY: plain numbers.
+    let shell = unsafe { libc::getppid() };
+    let mut before = MaybeUninit::<libc::sigset_t>::uninit();
+    let heard = heard();
+    // SAFETY: both sets are valid; the old one is read only when the call succeeded. Blocked before the fork, so that the
+    // waiter misses nothing.
+    if unsafe { libc::sigprocmask(libc::SIG_BLOCK, &raw const heard, before.as_mut_ptr()) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the documentation of `handoff::part` asks for a process with one thread.
+    let child = unsafe { libc::fork() };
+    if child != 0 {
+        drop(writing);
+        if child > 0 {
+            return Ok(Part::Waiter(wait(child, &reading)));
+        }
+        let refused = io::Error::last_os_error();
+        // SAFETY: it was filled in above.
+        unsafe { libc::sigprocmask(libc::SIG_SETMASK, before.as_ptr(), ptr::null_mut()) };
+        return Err(refused);
+    }
+    SHELL.store(shell, Ordering::Relaxed);
+    // SAFETY: a mask that was filled in above.
+    unsafe { libc::sigprocmask(libc::SIG_SETMASK, before.as_ptr(), ptr::null_mut()) };
+    Ok(Part::Recorder(Recorder { waiter: writing }))
+}
+
+fn heard() -> libc::sigset_t {
+    let mut set = MaybeUninit::<libc::sigset_t>::uninit();
+    // SAFETY: `sigemptyset` makes the set valid; the signals are known ones.
+    unsafe {
+        libc::sigemptyset(set.as_mut_ptr());
+        for signal in HEARD {
+            libc::sigaddset(set.as_mut_ptr(), signal);
+        }
+        set.assume_init()
+    }
+}
+
+/// Waits for the recorder, and says with which code to end.
+fn wait(recorder: libc::pid_t, told: &OwnedFd) -> u8 {
+    let heard = heard();
+    loop {
+        let mut signal = 0;
+        // SAFETY: the set is valid and blocked; `signal` has room for the answer.
+        if unsafe { libc::sigwait(&raw const heard, &raw mut signal) } != 0 {
+            continue;
+        }
+        match signal {
+            libc::SIGCHLD => {}
+            // Meant for Capsule: the recorder knows what to do with them.
+            libc::SIGTERM | libc::SIGHUP => {
+                // SAFETY: plain numbers; the recorder is our child and not yet waited for.
+                unsafe { libc::kill(recorder, signal) };
+            }
+            // The terminal sent these to everybody: they belong to the command.
+            _ => continue,
+        }
+        let mut code = 0_u8;
+        // SAFETY: one byte, into a byte.
+        if unsafe { libc::read(told.as_raw_fd(), (&raw mut code).cast(), 1) } == 1 {
+            return code;
+        }
+        loop {
+            let mut status = 0;
+            // SAFETY: `status` has room for the answer.
+            if unsafe { libc::waitpid(recorder, &raw mut status, libc::WNOHANG | libc::WUNTRACED) } != recorder {
+                break;
+            }
+            if libc::WIFEXITED(status) {
+                return u8::try_from(libc::WEXITSTATUS(status)).unwrap_or(125);
+            }
+            if libc::WIFSIGNALED(status) {
+                return u8::try_from(128 + libc::WTERMSIG(status)).unwrap_or(125);
+            }
+            // Stopped, because the command was: the shell must see it here.
+            // SAFETY: plain numbers.
+            unsafe { libc::raise(libc::SIGSTOP) };
+        }
+    }
+}
+
+/// From now on the terminal's end is not the recorder's.
+pub(super) fn ignore_hang_up() {
+    // SAFETY: plain numbers; ignoring a signal runs no code.
+    unsafe { libc::signal(libc::SIGHUP, libc::SIG_IGN) };
+}
+
+/// Puts `nothing` in the place of stdin, stdout and stderr, so that no reader waits for this process.
+pub(super) fn leave_the_terminal(nothing: &File) {
+    for fd in 0..3 {
+        // SAFETY: plain numbers of descriptors that are open, or become so.
+        unsafe { libc::dup2(nothing.as_raw_fd(), fd) };
+    }
+}
+
+/// Makes the waiter look.
+pub(super) fn wake_the_waiter() {
+    // SAFETY: plain numbers. Where the waiter is gone, the parent ignores a SIGCHLD.
+    unsafe { libc::kill(libc::getppid(), libc::SIGCHLD) };
+}

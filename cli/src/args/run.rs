@@ -1,0 +1,100 @@
+//! `capsule run`.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+
+/// Which tracer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum TracerArg {
+    /// The best that works here
+    Auto,
+    /// Built in, no privileges needed
+    Ptrace,
+    /// Kernel programs, needs privileges
+    Ebpf,
+    /// The strace program
+    Strace,
+}
+
+/// What to do with processes that outlive the command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LingerArg {
+    /// Return after a short grace and let them go
+    Auto,
+    /// Return at once and let them go
+    Detach,
+    /// Record until the last one ended
+    Wait,
+    /// Kill them
+    Kill,
+}
+
+/// Which effects to record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum EffectsArg {
+    /// None: processes only
+    Off,
+    /// What changes something: files, connections, privileges
+    Writes,
+    /// Reads too
+    All,
+}
+
+/// Arguments of `capsule run`.
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    /// How to watch
+    #[arg(long, value_enum, default_value_t = TracerArg::Auto, env = "CAPSULE_TRACER")]
+    pub tracer: TracerArg,
+    /// Record with ptrace and ebpf at once, and report every disagreement
+    #[arg(long, value_enum, value_name = "TRACER")]
+    pub witness: Option<TracerArg>,
+    /// What to do with processes that outlive the command
+    #[arg(long, value_enum, default_value_t = LingerArg::Auto)]
+    pub linger: LingerArg,
+    /// Which effects to record: files, connections, privileges [default: writes under ebpf, else off, and the
+    /// work tree is compared before and after]
+    #[arg(long, value_enum)]
+    pub effects: Option<EffectsArg>,
+    /// Record execs that failed, too; under ebpf every system call then costs some nanoseconds
+    #[arg(long)]
+    pub failed_execs: bool,
+    /// Allow a seccomp filter without privileges; set-user-id programs such as sudo then fail
+    #[arg(long)]
+    pub no_new_privs: bool,
+    /// Run the command as this user; Capsule must be root, and the record stays root's
+    #[arg(short, long, value_name = "NAME")]
+    pub user: Option<String>,
+    /// Seal every second with this evolving key (made by `capsule key new`)
+    #[arg(long, value_name = "FILE", env = "CAPSULE_KEY")]
+    pub key: Option<PathBuf>,
+    /// Sign the sealed session with this Ed25519 key (made by `capsule key sign`)
+    #[arg(long, value_name = "FILE")]
+    pub sign: Option<PathBuf>,
+    /// Run the command in this directory
+    #[arg(short = 'C', long, value_name = "DIR")]
+    pub cwd: Option<PathBuf>,
+    /// Say nothing at the end
+    #[arg(short, long)]
+    pub quiet: bool,
+    /// Keep secrets in arguments and environment as they are
+    #[arg(long)]
+    pub keep_secrets: bool,
+    /// More classification rules (TOML); may be repeated
+    #[arg(long, value_name = "FILE")]
+    pub rules: Vec<PathBuf>,
+    /// How many MiB of captured records may wait before the command is slowed down
+    #[arg(long, value_name = "MIB", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=4096))]
+    pub buffer: u32,
+    /// Follow children: always so, accepted for those used to strace
+    #[arg(short = 'f', hide = true)]
+    pub follow: bool,
+    /// The file to execute, where it is not what the command's first word finds.
+    #[arg(skip)]
+    pub program: Option<PathBuf>,
+    /// The command and its arguments; options of `run` end here
+    #[arg(required = true, trailing_var_arg = true, value_name = "CMD")]
+    pub command: Vec<OsString>,
+}

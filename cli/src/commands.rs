@@ -1,0 +1,128 @@
+//! One file a command. Each works out what its arguments mean, does it, and returns an exit code.
+
+mod attach;
+mod classify;
+mod completions;
+mod diff;
+mod doctor;
+mod explain;
+mod export;
+mod import;
+mod key;
+mod list;
+mod man;
+mod mcp;
+mod prune;
+mod report;
+mod rules;
+mod run;
+mod schema;
+mod shim;
+mod tail;
+mod verify;
+mod watch;
+mod why;
+
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use capsule_classify::{Recorder, Rules};
+use capsule_core::exit;
+use capsule_report::{Options, Redact};
+use tokio::runtime::Runtime;
+
+use crate::args::Command;
+use crate::deferred::Deferred;
+use crate::error::{Outcome, Problem};
+use crate::recording;
+
+/// Runs a command.
+///
+/// # Errors
+/// With what went wrong, why, and what to do about it.
+pub fn dispatch(command: Command) -> Outcome {
+    match command {
+        Command::Run(args) => run::exec(args),
+        Command::Attach(args) => attach::exec(args),
+        Command::Shim(args) => shim::exec(args),
+        Command::Report(args) => report::exec(&args),
+        Command::Why(args) => why::exec(&args),
+        Command::Explain(args) => explain::exec(&args),
+        Command::Mcp(args) => mcp::exec(&args),
+        Command::Export(args) => export::exec(&args),
+        Command::Diff(args) => diff::exec(&args),
+        Command::List(args) => list::exec(&args),
+        Command::Watch(args) => watch::exec(&args),
+        Command::Tail(args) => tail::exec(&args),
+        Command::Verify(args) => verify::exec(&args),
+        Command::Key(args) => key::exec(&args),
+        Command::Prune(args) => prune::exec(&args),
+        Command::Import(args) => import::exec(&args),
+        Command::Classify(args) => classify::exec(&args),
+        Command::Rules(args) => rules::exec(&args),
+        Command::Doctor(args) => doctor::exec(&args),
+        Command::Schema(args) => schema::exec(&args),
+        Command::Man(args) => man::exec(&args),
+        Command::Completions(args) => completions::exec(&args),
+    }
+}
+
+/// The runtime of a recording: two workers, so that one task that waits for the disk does not hold up the others.
+fn runtime() -> Result<Runtime, Problem> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    runtime.context("could not start the runtime").map_err(|error| Problem::new(exit::CAPSULE_FAILED, error))
+}
+
+/// The rules, compiled on a thread of their own where nothing can be wrong with them: the user's own files are read at
+/// once, so that a mistake in them is said before anything runs.
+fn deferred_rules(more: &[PathBuf]) -> Result<Deferred<Rules>, Problem> {
+    if more.is_empty() && user_rules().is_empty() {
+        return Ok(Deferred::start(Rules::builtin));
+    }
+    let rules = load_rules(more)?;
+    Ok(Deferred::start(move || rules))
+}
+
+/// The same for a live session, whose rules also know what records it.
+fn deferred_rules_of(more: &[PathBuf], recorder: Recorder) -> Result<Deferred<Rules>, Problem> {
+    let mut paths = user_rules();
+    paths.extend_from_slice(more);
+    if paths.is_empty() {
+        let load = move || Rules::load_recorded_by::<PathBuf>(&[], &recorder);
+        return Ok(Deferred::start(move || load().unwrap_or_else(|_| Rules::builtin())));
+    }
+    let rules = Rules::load_recorded_by(&paths, &recorder)?;
+    Ok(Deferred::start(move || rules))
+}
+
+/// The embedded rules, the user's own from `rules.d`, and those named on the command line, later ones winning.
+fn load_rules(more: &[PathBuf]) -> Result<Rules, Problem> {
+    let mut paths = user_rules();
+    paths.extend_from_slice(more);
+    Ok(Rules::load(&paths)?)
+}
+
+/// `*.toml` in `$XDG_CONFIG_HOME/capsule/rules.d`, or `~/.config/capsule/rules.d`, in the order of their names.
+fn user_rules() -> Vec<PathBuf> {
+    let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let config = set("XDG_CONFIG_HOME").or_else(|| set("HOME").map(|home| home.join(".config")));
+    let Some(directory) = config.map(|config| config.join("capsule/rules.d")) else { return Vec::new() };
+    // No directory means no rules.
+    let entries = std::fs::read_dir(directory).map(|entries| entries.flatten().map(|entry| entry.path()).collect());
+    let mut paths: Vec<PathBuf> = entries.unwrap_or_default();
+    paths.retain(|path| path.extension().is_some_and(|extension| extension == "toml"));
+    paths.sort();
+    paths
+}
+
+/// What every report has in common: the moment, a fresh fence for untrusted text, the home directory left out.
+pub(crate) fn options() -> Result<Options, Problem> {
+    let fence = recording::random::<8>()?.iter().map(|byte| format!("{byte:02x}")).collect();
+    let home = std::env::var("HOME").ok().filter(|home| home.len() > 1);
+    Ok(Options {
+        now: Some(recording::now()),
+        fence,
+        redact: Redact { home, ..Redact::default() },
+        ..Options::default()
+    })
+}

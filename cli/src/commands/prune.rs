@@ -1,0 +1,84 @@
+//! `capsule prune`: says which sessions would go, then removes them when asked to. The ledger keeps a tombstone of each.
+
+use std::io::Write as _;
+
+use capsule_core::{Timestamp, exit};
+use capsule_io::{PrunePlan, Retention, Store};
+use serde_json::json;
+
+use crate::args::PruneArgs;
+use crate::error::{Outcome, Problem, chain};
+use crate::output;
+use crate::recording::now;
+
+pub(super) fn exec(args: &PruneArgs) -> Outcome {
+    let retention = Retention {
+        keep: 0,
+        before: args.keep.as_deref().map(age).transpose()?,
+        count: args.max_sessions,
+        bytes: args.max_size.map(|mib| mib << 20),
+    };
+    if retention == Retention::default() {
+        return Err(
+            Problem::usage("nothing says what may go").hint("give --keep AGE, --max-sessions N or --max-size MIB")
+        );
+    }
+    let store = Store::open()?;
+    let plan = store.plan_prune(&retention)?;
+    let act = args.yes && !args.dry_run;
+    if args.json {
+        output::json(
+            &json!({ "schema": "capsule.prune/1", "removed": act, "sessions": plan.remove, "kept": plan.kept }),
+        )?;
+    } else {
+        print(&plan)?;
+    }
+    if !act {
+        if !plan.remove.is_empty() {
+            output::say("nothing was removed: add --yes to remove them");
+        }
+        return Ok(exit::OK);
+    }
+    let mut failed = 0;
+    for pruned in store.prune(&plan, now())? {
+        if let Some(error) = &pruned.failed {
+            failed += 1;
+            output::say(&format!("{} is still there: {}", pruned.session, chain(error)));
+        }
+    }
+    output::say(&format!("{} sessions removed", plan.remove.len() - failed));
+    Ok(if failed == 0 { exit::OK } else { exit::FAILURE })
+}
+
+fn print(plan: &PrunePlan) -> Result<(), Problem> {
+    let mut out = output::data();
+    for candidate in &plan.remove {
+        let reason = serde_json::to_value(candidate.reason)?;
+        writeln!(
+            out,
+            "{:<28} {:>9} KiB  {}",
+            candidate.session,
+            candidate.bytes >> 10,
+            reason.as_str().unwrap_or_default()
+        )?;
+    }
+    writeln!(out, "{} to remove ({} KiB), {} to keep", plan.remove.len(), plan.freed() >> 10, plan.kept)?;
+    out.flush()?;
+    Ok(())
+}
+
+/// The moment that lies an age like `30d`, `12h`, `45m` before now.
+fn age(text: &str) -> Result<Timestamp, Problem> {
+    let wrong =
+        || Problem::usage(format!("`{}` is not an age", text.escape_debug())).hint("an age is like 30d, 12h or 45m");
+    let unit = text.chars().next_back().ok_or_else(wrong)?;
+    let seconds: u64 = match unit {
+        'd' => 86_400,
+        'h' => 3_600,
+        'm' => 60,
+        _ => return Err(wrong()),
+    };
+    let number: u64 = text.strip_suffix(unit).and_then(|number| number.parse().ok()).ok_or_else(wrong)?;
+    let nanos = number.saturating_mul(seconds).saturating_mul(1_000_000_000);
+    Ok(Timestamp(now().0.saturating_sub(nanos)))
+}

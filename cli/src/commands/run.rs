@@ -1,0 +1,229 @@
+//! `capsule run`: records a command, and ends as the command ended.
+
+use std::ffi::CString;
+use std::path::Path;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use capsule_classify::{CommandContext, Input, Rules, classify};
+use capsule_core::{Backend, Label, Pid, SessionStatus, Severity, exit};
+use capsule_enrich::system;
+use capsule_io::{SigningKey, Store};
+use capsule_trace::handoff::{self, Part, Recorder};
+use capsule_trace::{EffectLevel, Launch, Linger, StayWith, TraceOptions, User};
+
+use crate::args::{EffectsArg, LingerArg, RunArgs, TracerArg};
+use crate::error::{Outcome, Problem};
+use crate::output;
+use crate::recording::{Finished, GoOnAlone, Recording, record};
+
+/// How long after the command's end the terminal is given back: longer than descendants are waited for before they are
+/// let go, so that it is given back early only where the recording goes on.
+const TERMINAL_BACK: Duration = Duration::from_millis(1500);
+
+pub(super) fn exec(args: RunArgs) -> Outcome {
+    let quiet = args.quiet;
+    // First: a process with threads cannot be parted.
+    let recorder = match args.linger {
+        LingerArg::Auto => match handoff::part() {
+            Ok(Part::Waiter(code)) => return Ok(code),
+            Ok(Part::Recorder(recorder)) => Some(recorder),
+            // Then the terminal waits for the whole recording, as with the other choices.
+            Err(_refused) => None,
+        },
+        LingerArg::Detach | LingerArg::Wait | LingerArg::Kill => None,
+    };
+    let recording = prepare(args, recorder).map_err(|problem| problem.code(exit::CAPSULE_FAILED))?;
+    let runtime = super::runtime()?;
+    let finished = runtime.block_on(record(recording)).map_err(|problem| problem.code(exit::CAPSULE_FAILED))?;
+    if !quiet {
+        summary(&finished);
+    }
+    exit_code(finished)
+}
+
+fn prepare(args: RunArgs, recorder: Option<Recorder>) -> Result<Recording, Problem> {
+    let (wanted, second) = tracers(args.tracer, args.witness)?;
+    let rules = super::deferred_rules_of(&args.rules, what_records(&args, recorder.is_some()))?;
+    let choice = capsule_trace::choose(wanted).map_err(trace_problem)?;
+    // eBPF sees what changes something at next to no cost. A filter of ptrace's would end the programs with Capsule, keep the
+    // terminal until the last of them has ended, and without privileges break sudo: nothing to begin unasked.
+    let effects = args.effects.unwrap_or(match (choice.backend, second) {
+        (Backend::Ebpf, false) => EffectsArg::Writes,
+        _ => EffectsArg::Off,
+    });
+    let options = TraceOptions {
+        linger: match args.linger {
+            LingerArg::Auto => Linger::Auto,
+            LingerArg::Detach => Linger::Detach,
+            LingerArg::Wait => Linger::Wait,
+            LingerArg::Kill => Linger::Kill,
+        },
+        grace: if args.linger == LingerArg::Detach { Duration::ZERO } else { TraceOptions::default().grace },
+        effects: match effects {
+            EffectsArg::Off => EffectLevel::Off,
+            EffectsArg::Writes => EffectLevel::Writes,
+            EffectsArg::All => EffectLevel::All,
+        },
+        // The hook that sees effects sees them anyway.
+        failed_execs: Some(args.failed_execs || effects != EffectsArg::Off),
+        no_new_privs: args.no_new_privs,
+        stay_with: Some(agents_daemons()),
+        ..TraceOptions::default()
+    };
+    let mut tracer = capsule_trace::open(choice.backend, options).map_err(trace_problem)?;
+    let mut because = choice.because;
+    if second {
+        tracer = capsule_trace::witnessed(tracer).map_err(trace_problem)?;
+        because.push_str(", with ebpf as the witness");
+    }
+    let sign = args.sign.as_deref().map(signing_key).transpose()?;
+    let mut launch = Launch::new(args.command);
+    launch.program = args.program;
+    launch.user = args.user.as_deref().map(user).transpose()?;
+    launch.cwd = args.cwd.map(|cwd| std::path::absolute(&cwd).unwrap_or(cwd));
+    Ok(Recording {
+        tracer,
+        because,
+        launch,
+        attach: None,
+        rules,
+        procs: system(),
+        keep_secrets: args.keep_secrets,
+        reads: effects == EffectsArg::All,
+        compare: effects == EffectsArg::Off && args.effects.is_none(),
+        buffer: args.buffer as usize * (1 << 20),
+        forward_signals: true,
+        imported: None,
+        key: args.key,
+        sign,
+        alone: recorder.map(|recorder| GoOnAlone { recorder, after: TERMINAL_BACK, quiet: args.quiet }),
+    })
+}
+
+/// What the command should keep its hands off.
+fn what_records(args: &RunArgs, parted: bool) -> capsule_classify::Recorder {
+    let mut pids = vec![Pid(std::process::id())];
+    if parted {
+        // The waiter, which holds the terminal for us.
+        pids.extend(u32::try_from(nix::unistd::getppid().as_raw()).ok().map(Pid));
+    }
+    capsule_classify::Recorder {
+        home: Store::open().ok().map(|store| store.home().to_owned()),
+        keys: args.key.iter().chain(&args.sign).cloned().collect(),
+        pids,
+    }
+}
+
+/// The backend that records, and whether eBPF watches it. A process has one ptrace tracer at most, so of the two one is
+/// eBPF: it is the witness, whichever of the two options names it. strace's lines are not compared yet.
+fn tracers(tracer: TracerArg, witness: Option<TracerArg>) -> Result<(Option<Backend>, bool), Problem> {
+    let plain = |tracer| match tracer {
+        TracerArg::Auto => None,
+        TracerArg::Ptrace => Some(Backend::Ptrace),
+        TracerArg::Ebpf => Some(Backend::Ebpf),
+        TracerArg::Strace => Some(Backend::Strace),
+    };
+    let Some(witness) = witness else { return Ok((plain(tracer), false)) };
+    match (plain(tracer), plain(witness)) {
+        (None | Some(Backend::Ptrace), None | Some(Backend::Ebpf))
+        | (None | Some(Backend::Ebpf), Some(Backend::Ptrace))
+        | (Some(Backend::Ebpf), None) => Ok((Some(Backend::Ptrace), true)),
+        _ => Err(Problem::usage("these two tracers cannot watch one run").hint("the two are ptrace and ebpf")),
+    }
+}
+
+/// Recognises an agent by its arguments. The rules are compiled only when somebody outlives the command.
+fn agents_daemons() -> StayWith {
+    let rules = OnceLock::new();
+    StayWith(Arc::new(move |argv| {
+        let rules = rules.get_or_init(Rules::builtin);
+        let input = Input { argv: argv.clone(), cwd: None, context: CommandContext::default() };
+        classify(rules, &input).label == Label::Agent
+    }))
+}
+
+pub(super) fn signing_key(path: &Path) -> Result<SigningKey, Problem> {
+    let pem = std::fs::read_to_string(path).with_context(|| format!("could not read `{}`", path.display()))?;
+    Ok(SigningKey::from_pem(&pem).with_context(|| format!("`{}` is no signing key", path.display()))?)
+}
+
+/// The credentials of a user of this machine.
+fn user(name: &str) -> Result<User, Problem> {
+    if !nix::unistd::geteuid().is_root() {
+        return Err(Problem::usage("--user needs root")
+            .hint("run Capsule with sudo: the record then stays root's, out of the command's reach"));
+    }
+    let found = nix::unistd::User::from_name(name).context("could not read the user database")?;
+    let found = found.ok_or_else(|| Problem::usage(format!("there is no user `{}`", name.escape_debug())))?;
+    let c_name = CString::new(name).context("a user's name holds no NUL")?;
+    let groups = nix::unistd::getgrouplist(&c_name, found.gid).context("could not read the group database")?;
+    let groups = groups.into_iter().map(nix::unistd::Gid::as_raw).collect();
+    Ok(User { uid: found.uid.as_raw(), gid: found.gid.as_raw(), groups })
+}
+
+pub(super) fn trace_problem(error: capsule_trace::TraceError) -> Problem {
+    let (code, remedy) = (error.exit_code(), error.remedy().map(str::to_owned));
+    let problem = Problem::new(code, error);
+    match remedy {
+        Some(remedy) => problem.hint(remedy),
+        None => problem,
+    }
+}
+
+/// The command's exit code; never 0 when the record is not whole.
+pub(super) fn exit_code(finished: Finished) -> Outcome {
+    let code = match finished.outcome {
+        Ok(outcome) => outcome.root.map_or(i32::from(exit::CAPSULE_FAILED), capsule_core::ExitStatus::shell_code),
+        Err(error) => return Err(trace_problem(error)),
+    };
+    let code = u8::try_from(code).unwrap_or(exit::CAPSULE_FAILED);
+    match finished.failure {
+        Some(failure) if code == exit::OK => {
+            let cause = anyhow::anyhow!("the record is not whole: {} {}", failure.stage, failure.reason);
+            Err(Problem::new(exit::CAPSULE_FAILED, cause)
+                .hint(format!("capsule report {} shows what there is", finished.metadata.id)))
+        }
+        Some(failure) => {
+            output::say(&format!("error: the record is not whole: {} {}", failure.stage, failure.reason));
+            Ok(code)
+        }
+        None => Ok(code),
+    }
+}
+
+/// What happened, in one to three lines.
+pub(super) fn summary(finished: &Finished) {
+    let metadata = &finished.metadata;
+    let Some(view) = &finished.view else { return };
+    if finished.outcome.is_err() {
+        return;
+    }
+    let count = view.tree.nodes.len();
+    let plural = if count == 1 { "process" } else { "processes" };
+    let duration = metadata.ended.map_or(0, |ended| ended.since(metadata.started));
+    let mut line = format!("{count} {plural} in {}", capsule_report::duration(duration));
+    match metadata.worst {
+        Some(worst) if worst >= Severity::Low => line.push_str(&format!(" · worst risk: {worst}")),
+        _ => line.push_str(" · nothing risky found"),
+    }
+    if view.lost > 0 || view.gaps.total > 0 {
+        line.push_str(&format!(" · INCOMPLETE: {} records lost", view.lost));
+    }
+    if !matches!(metadata.status, SessionStatus::Complete | SessionStatus::Interrupted { .. }) {
+        line.push_str(" · the record is NOT whole");
+    }
+    output::say(&line);
+    if !metadata.left_running.is_empty() {
+        let names: Vec<String> =
+            metadata.left_running.iter().take(3).map(|left| format!("{} (PID {})", left.summary, left.pid)).collect();
+        let more = metadata.left_running.len().saturating_sub(3);
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        output::say(&format!("still running: {}{more}", names.join(", ")));
+    }
+    for disturbance in &finished.disturbances {
+        output::say(&format!("WARNING: while it was recorded, {disturbance}"));
+    }
+    output::say(&format!("capsule report {}", metadata.id));
+}

@@ -1,0 +1,54 @@
+//! The only crate that knows all others: it reads the command line, wires the pipeline, prints.
+//!
+//! - [`args`]: the command line, as clap types, and nothing else
+//! - [`commands`]: one file a command
+//! - [`recording`]: one session from its creation to its seal
+//! - [`follow`]: a session read while it grows
+//! - [`ask`]: questions about sessions, for people and models
+//! - [`load`]: a stored session, folded again
+//! - [`pipeline`]: every queue and task of one session, and who decides how it ended
+//! - [`watch`]: the live view of a session
+//! - [`output`]: the one door to stdout and stderr
+//!
+//! stdout is data, stderr is talk. Exit codes are those of [`capsule_core::exit`].
+
+pub mod args;
+pub mod ask;
+pub mod commands;
+pub mod deferred;
+pub mod error;
+pub mod follow;
+pub mod load;
+pub mod output;
+pub mod pipeline;
+pub mod recording;
+pub mod watch;
+pub mod worktree;
+
+use std::ffi::OsString;
+
+use clap::Parser as _;
+
+use crate::error::Problem;
+
+/// Runs one command line and returns the exit code.
+///
+/// Process-wide set-up (what was inherited of signals and masks) happens before any thread starts; each command
+/// builds the runtime it needs.
+pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
+    capsule_trace::Inherited::remember();
+    let args = match args::Args::try_parse_from(arguments) {
+        Ok(args) => args,
+        Err(error) => return output::clap(&error),
+    };
+    match commands::dispatch(args.command) {
+        Ok(code) => code,
+        Err(problem) if problem.is_broken_pipe() => capsule_core::exit::OK,
+        Err(problem) => report(&problem),
+    }
+}
+
+fn report(problem: &Problem) -> u8 {
+    output::problem(problem);
+    problem.code
+}

@@ -1,0 +1,217 @@
+use std::sync::Arc;
+
+use capsule_core::{
+    Argv, ByteString, Effect, EffectKind, EnrichedEvent, EventKind, Evidence, ExecInfo, ExitStatus, Pid, ProcId,
+    ProcessEvent, RiskEvent, Seq, SessionId, Severity, SpawnKind, Stage as _, Timestamp,
+};
+use capsule_track::Tracker;
+use ratatui::Terminal;
+use ratatui::backend::TestBackend;
+use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+
+use super::draw::draw;
+use super::state::{Input, State, update};
+use crate::follow::Record;
+
+const SECOND: u64 = 1_000_000_000;
+
+/// Tells a story second by second.
+struct Story {
+    tracker: Tracker,
+    seq: u64,
+    records: Vec<Record>,
+}
+
+impl Story {
+    fn new() -> Self {
+        Self { tracker: Tracker::new(), seq: 0, records: Vec::new() }
+    }
+
+    fn event(&mut self, second: u64, pid: u32, parent: Option<u32>, kind: EventKind) {
+        self.seq += 1;
+        let (seq, timestamp) = (Seq(self.seq), Timestamp(second * SECOND));
+        let event = ProcessEvent { seq, raw: seq, timestamp, pid: Pid(pid), ppid: parent.map(Pid), kind };
+        let mut tracked = Vec::new();
+        self.tracker.feed(&EnrichedEvent { event, context: None }, &mut tracked);
+        self.records.extend(tracked.into_iter().map(|event| Record::Event(Box::new(event))));
+    }
+
+    fn run(&mut self, second: u64, pid: u32, parent: Option<u32>, argv: &[&[u8]]) {
+        let how = if parent.is_some() { SpawnKind::Fork } else { SpawnKind::Root };
+        self.event(second, pid, parent, EventKind::Spawn(how));
+        let argv: Argv = argv.iter().copied().collect();
+        let cwd = Some(ByteString::from("/work"));
+        let exec = ExecInfo { filename: None, argv, exe: None, cwd, from_tid: None, snapshot: None };
+        self.event(second, pid, None, EventKind::Exec(Arc::new(exec)));
+    }
+
+    fn exit(&mut self, second: u64, pid: u32, code: i32) {
+        self.event(second, pid, None, EventKind::Exit { status: ExitStatus::Exited(code), rusage: None });
+    }
+
+    fn effect(&mut self, second: u64, pid: u32, kind: EffectKind, path: &str) {
+        let effect = Effect {
+            kind,
+            call: "openat".to_owned(),
+            path: Some(ByteString::from(path)),
+            to: None,
+            endpoint: None,
+            detail: None,
+            errno: None,
+        };
+        self.event(second, pid, None, EventKind::Effect(Arc::new(effect)));
+    }
+
+    fn risk(&mut self, second: u64, proc: u32, pid: u32) {
+        self.records.push(Record::Risk(Box::new(RiskEvent {
+            seq: Seq(1),
+            timestamp: Timestamp(second * SECOND),
+            proc: ProcId(proc),
+            pid: Pid(pid),
+            severity: Severity::High,
+            category: "credential-access".to_owned(),
+            rule: "credential.private-key".to_owned(),
+            title: "reads a private key".to_owned(),
+            why: "whoever has the key is the user".to_owned(),
+            attack: Vec::new(),
+            evidence: Evidence::default(),
+            innocent: None,
+            adjusted: None,
+        })));
+    }
+}
+
+/// An agent's minute: a build that goes on, a key that is read, a name made to fool a terminal.
+fn story() -> State {
+    let mut story = Story::new();
+    story.run(10, 100, None, &[b"agent", b"--task", b"ship it"]);
+    story.run(12, 101, Some(100), &[b"make", b"-j2"]);
+    story.run(13, 102, Some(101), &[b"cc", b"-c", b"main.c"]);
+    story.effect(14, 102, EffectKind::FileWrite, "/work/main.o");
+    story.exit(15, 102, 0);
+    story.run(20, 103, Some(100), &[b"cat", b"/home/me/.ssh/id_ed25519"]);
+    story.risk(20, 4, 103);
+    story.exit(21, 103, 1);
+    story.run(30, 104, Some(100), &[b"ls", b"\x1b[2J\x1b]0;owned\x07\xe2\x80\xae\xff"]);
+    let id = SessionId::parse("2024-01-15T14:30:00Z-abc123").unwrap();
+    let mut metadata = crate::recording::tests_metadata(id);
+    metadata.started = Timestamp(10 * SECOND);
+    metadata.command = [&b"agent"[..], b"--task", b"ship it"].into_iter().collect();
+    let mut state = State::new(metadata);
+    update(&mut state, Input::Tick { now: Timestamp(40 * SECOND), behind: 0 });
+    update(&mut state, Input::Records(story.records));
+    state
+}
+
+fn screen(state: &mut State, width: u16, height: u16) -> String {
+    let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
+    terminal.draw(|frame| draw(frame, state)).unwrap();
+    terminal.backend().to_string()
+}
+
+fn keys(state: &mut State, text: &str) {
+    for c in text.chars() {
+        let code = match c {
+            '\n' => KeyCode::Enter,
+            c => KeyCode::Char(c),
+        };
+        update(state, Input::Key(KeyEvent::new(code, KeyModifiers::NONE)));
+        // Keys act on what is shown.
+        state.arrange();
+    }
+}
+
+#[test]
+fn a_running_session_at_80_by_24() {
+    insta::assert_snapshot!(screen(&mut story(), 80, 24));
+}
+
+#[test]
+fn an_earlier_moment_shows_what_was_then() {
+    let mut state = story();
+    state.arrange();
+    // Back over the beginnings and ends of 30, 21, 20, 15: to second 13.
+    keys(&mut state, ",,,,,");
+    insta::assert_snapshot!(screen(&mut state, 80, 12));
+    keys(&mut state, " ");
+    assert_eq!((state.at, state.rows.len()), (None, 5));
+}
+
+#[test]
+fn a_finding_is_found_and_explained() {
+    let mut state = story();
+    state.arrange();
+    keys(&mut state, "rd");
+    insta::assert_snapshot!(screen(&mut state, 80, 24));
+}
+
+#[test]
+fn hostile_arguments_do_not_reach_the_screen() {
+    let mut state = story();
+    state.arrange();
+    keys(&mut state, "d");
+    let shown = screen(&mut state, 120, 40);
+    assert!(shown.contains(r"\e[2J\e]0;owned\x07\u{202e}\xff"), "{shown}");
+    assert!(shown.chars().all(|c| c == '\n' || !c.is_control()), "{shown:?}");
+}
+
+#[test]
+fn the_newest_process_is_followed_until_another_is_selected() {
+    let mut state = story();
+    state.arrange();
+    assert_eq!(state.selected, Some(ProcId(5)));
+    keys(&mut state, "g");
+    let mut more = Story::new();
+    more.run(10, 100, None, &[b"agent"]);
+    update(&mut state, Input::Records(more.records));
+    state.arrange();
+    assert_eq!((state.selected, state.follow), (Some(ProcId(1)), false));
+}
+
+#[test]
+fn folding_hides_and_counts_and_a_finding_below_unfolds() {
+    let mut state = story();
+    state.arrange();
+    keys(&mut state, "gz");
+    assert_eq!(state.rows.iter().map(|row| row.hidden).collect::<Vec<_>>(), [4]);
+    keys(&mut state, "r");
+    assert_eq!((state.selected, state.rows.len()), (Some(ProcId(4)), 5));
+}
+
+#[test]
+fn a_filter_keeps_ancestors_and_a_search_goes_round() {
+    let mut state = story();
+    state.arrange();
+    keys(&mut state, "&MAIN.C\n");
+    assert_eq!(state.rows.iter().map(|row| row.proc.0).collect::<Vec<_>>(), [1, 2, 3]);
+    update(&mut state, Input::Key(KeyEvent::new(KeyCode::Esc, KeyModifiers::NONE)));
+    state.arrange();
+    keys(&mut state, "/make\n");
+    assert_eq!(state.selected, Some(ProcId(2)));
+    keys(&mut state, "n");
+    assert_eq!(state.selected, Some(ProcId(2)), "there is one only");
+}
+
+#[test]
+fn a_screen_of_any_size_holds() {
+    for (width, height) in [(1, 1), (2, 3), (20, 5), (300, 100)] {
+        let mut state = story();
+        state.details = true;
+        state.help = true;
+        screen(&mut state, width, height);
+    }
+}
+
+#[test]
+fn a_chain_deeper_than_a_stack_is_drawn() {
+    let mut story = Story::new();
+    for pid in 0..20_000 {
+        story.run(10, 100 + pid, (pid > 0).then(|| 99 + pid), &[b"sh"]);
+    }
+    let mut state =
+        State::new(crate::recording::tests_metadata(SessionId::parse("2024-01-15T14:30:00Z-abc123").unwrap()));
+    update(&mut state, Input::Tick { now: Timestamp(40 * SECOND), behind: 0 });
+    update(&mut state, Input::Records(story.records));
+    assert!(screen(&mut state, 80, 24).contains("20000 processes"));
+    assert_eq!(state.rows.len(), 20_000);
+}

@@ -1,0 +1,185 @@
+//! A process that runs already is recorded, and does not notice.
+
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use tests::{Home, skipped, stderr};
+
+/// Waits until `done` says so; far longer than it ever takes.
+fn eventually(what: &str, mut done: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !done() {
+        assert!(begun.elapsed() < Duration::from_secs(60), "{what} did not happen");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// A shell script that runs before anybody attaches, its output in a file.
+fn script(directory: &Path, text: &str) -> Child {
+    let out = std::fs::File::create(directory.join("out")).expect("a file");
+    let mut command = Command::new("bash");
+    command.args(["--norc", "-c", text]).current_dir(directory).stdin(Stdio::piped()).stdout(out);
+    command.spawn().expect("bash starts")
+}
+
+fn out(directory: &Path) -> String {
+    std::fs::read_to_string(directory.join("out")).unwrap_or_default()
+}
+
+fn state_of(pid: u32) -> Option<char> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    stat.rsplit_once(") ")?.1.chars().next()
+}
+
+fn signal(pid: u32, name: &str) {
+    let status = Command::new("sh").args(["-c", &format!("kill -{name} {pid}")]).status().expect("sh starts");
+    assert!(status.success());
+}
+
+/// Whether attaching to a process of this user is allowed here; says so where it is not.
+fn may_attach(test: &str) -> bool {
+    let home = Home::new();
+    let mut sleep = Command::new("sleep").arg("1000").spawn().expect("sleep starts");
+    let tried = home.capsule(["attach", "-q", "--until", "0s", "-p", &sleep.id().to_string()]);
+    sleep.kill().expect("it is ours");
+    sleep.wait().expect("it ends");
+    if !tried.status.success() {
+        assert!(stderr(&tried).contains("not permitted"), "{}", stderr(&tried));
+        skipped(test, "attaching to another process is not permitted here");
+    }
+    tried.status.success()
+}
+
+/// Attaches and waits until the process is recorded.
+fn attach(home: &Home, pid: u32) -> Child {
+    let mut capsule = home.command(["attach", "-q", "-p"]);
+    let mut capsule = capsule.arg(pid.to_string()).stderr(Stdio::piped()).spawn().expect("capsule starts");
+    let runs = home.path().join("runs");
+    eventually("the first records", || {
+        assert!(capsule.try_wait().expect("it is ours").is_none(), "it could not attach");
+        runs.read_dir().is_ok_and(|mut runs| runs.next().is_some()) && !home.stream("enriched").is_empty()
+    });
+    capsule
+}
+
+fn argvs(home: &Home) -> Vec<String> {
+    let execs = home.stream("enriched").into_iter().filter(|event| event["event_type"] == "exec");
+    let words = |event: Value| {
+        let words: Vec<String> =
+            event["command_line"].as_array().into_iter().flatten().map(|w| w.to_string()).collect();
+        words.join(" ").replace('"', "")
+    };
+    execs.map(words).collect()
+}
+
+#[test]
+fn a_running_tree_is_taken_in_and_followed_to_its_end() {
+    if !may_attach("a_running_tree_is_taken_in_and_followed_to_its_end") {
+        return;
+    }
+    let home = Home::new();
+    let text = "trap 'echo got-it' USR1; (trap 'kill $s' TERM; sleep 1000 & s=$!; echo up; wait $s) & child=$!; \
+                read line; /bin/echo later; kill $child; wait; exit 7";
+    let mut bash = script(home.path(), text);
+    eventually("its start", || out(home.path()).contains("up"));
+    let capsule = attach(&home, bash.id());
+    eventually("what was there", || argvs(&home).iter().any(|argv| argv == "sleep 1000"));
+    signal(bash.id(), "USR1");
+    drop(bash.stdin.take());
+    assert_eq!(bash.wait().expect("it ends").code(), Some(7), "its parent sees its own exit code");
+    let ended = capsule.wait_with_output().expect("it ends");
+    assert_eq!(ended.status.code(), Some(7), "{}", stderr(&ended));
+    assert_eq!(out(home.path()).matches("got-it").count(), 1, "a signal arrives once");
+    assert!(out(home.path()).contains("later"));
+
+    let events = home.stream("enriched");
+    let attached: Vec<&Value> = events.iter().filter(|event| event["spawn"] == "attached").collect();
+    assert_eq!(attached.len(), 3, "{attached:?}");
+    let first = events.iter().find(|event| event["event_type"] == "exec").expect("what it is");
+    assert_eq!(first["context"]["origin"]["all"], "procfs", "{first}");
+    assert!(argvs(&home).iter().any(|argv| argv == "/bin/echo later"), "{:?}", argvs(&home));
+    let metadata = home.metadata();
+    assert!(metadata["coverage"]["not_seen"][0].as_str().is_some_and(|text| text.contains("before Capsule attached")));
+    assert_eq!(home.capsule(["verify"]).status.code(), Some(0));
+}
+
+#[test]
+fn ctrl_c_lets_an_attached_process_go_on() {
+    if !may_attach("ctrl_c_lets_an_attached_process_go_on") {
+        return;
+    }
+    let home = Home::new();
+    let mut bash = script(home.path(), "echo up; read line; /bin/echo unseen; exit 3");
+    eventually("its start", || out(home.path()).contains("up"));
+    let capsule = attach(&home, bash.id());
+    signal(capsule.id(), "INT");
+    let ended = capsule.wait_with_output().expect("it ends");
+    assert_eq!(ended.status.code(), Some(0), "{}", stderr(&ended));
+    assert!(bash.try_wait().expect("it is ours").is_none(), "it lives");
+    let status = std::fs::read_to_string(format!("/proc/{}/status", bash.id())).expect("it lives");
+    assert!(status.contains("TracerPid:\t0"), "{status}");
+    assert_eq!(home.metadata()["left_running"][0]["pid"], bash.id());
+    assert_eq!(home.metadata()["status"]["state"], "complete", "{}", home.metadata()["status"]);
+    drop(bash.stdin.take());
+    assert_eq!(bash.wait().expect("it ends").code(), Some(3));
+    assert!(out(home.path()).contains("unseen") && !argvs(&home).iter().any(|argv| argv == "/bin/echo unseen"));
+}
+
+#[test]
+fn a_stopped_process_stays_stopped_while_attached_and_after() {
+    if !may_attach("a_stopped_process_stays_stopped_while_attached_and_after") {
+        return;
+    }
+    let home = Home::new();
+    let mut bash = script(home.path(), "echo up; read line; exit 4");
+    eventually("its start", || out(home.path()).contains("up"));
+    signal(bash.id(), "STOP");
+    eventually("its stop", || state_of(bash.id()) == Some('T'));
+    let capsule = attach(&home, bash.id());
+    drop(bash.stdin.take());
+    std::thread::sleep(Duration::from_millis(300));
+    assert!(matches!(state_of(bash.id()), Some('T' | 't')), "{:?}", state_of(bash.id()));
+    signal(capsule.id(), "INT");
+    assert!(capsule.wait_with_output().expect("it ends").status.success());
+    std::thread::sleep(Duration::from_millis(300));
+    assert_eq!(state_of(bash.id()), Some('T'), "it is stopped as before");
+    signal(bash.id(), "CONT");
+    assert_eq!(bash.wait().expect("it ends").code(), Some(4));
+}
+
+#[test]
+fn a_tree_that_forks_all_the_time_is_taken_in_without_a_hole() {
+    if !may_attach("a_tree_that_forks_all_the_time_is_taken_in_without_a_hole") {
+        return;
+    }
+    let home = Home::new();
+    let mut bash = script(home.path(), "echo up; while ! read -t 0.001 line; do ( (:) & wait ); done; exit 5");
+    eventually("its start", || out(home.path()).contains("up"));
+    let capsule = attach(&home, bash.id());
+    eventually("many more", || home.stream("enriched").len() > 200);
+    // A line ends it: the end of the input would not.
+    use std::io::Write as _;
+    writeln!(bash.stdin.take().expect("a pipe"), "x").expect("it reads");
+    assert_eq!(bash.wait().expect("it ends").code(), Some(5));
+    let ended = capsule.wait_with_output().expect("it ends");
+    assert_eq!(ended.status.code(), Some(5), "{}", stderr(&ended));
+    let events = home.stream("events");
+    let pids = |kind: &str| -> Vec<u64> {
+        let of = events.iter().filter(|event| event["event_type"] == kind);
+        of.filter_map(|event| event["pid"].as_u64()).collect()
+    };
+    let (mut begun, mut ended) = (pids("spawn"), pids("exit"));
+    begun.sort_unstable();
+    ended.sort_unstable();
+    assert_eq!(begun, ended, "every process has its beginning and its end");
+}
+
+#[test]
+fn a_process_that_is_not_there_is_said_so() {
+    let home = Home::new();
+    let output = home.capsule(["attach", "-p", "4194304"]);
+    assert_eq!(output.status.code(), Some(125));
+    assert!(stderr(&output).contains("there is no process 4194304"), "{}", stderr(&output));
+}

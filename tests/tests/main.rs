@@ -1,0 +1,17 @@
+//! One binary for all end-to-end tests; each module is named by what goes wrong.
+
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod attach;
+mod attack;
+mod conformance;
+mod effects;
+mod end_to_end;
+mod interrupt;
+mod mcp;
+mod shim;
+mod tamper;
+mod terminal;
+mod tidy;
+mod transparency;
+mod watching;

@@ -1,0 +1,98 @@
+//! Sessions watched while they run, and after.
+
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use tests::{Home, stdout};
+
+/// Waits until `done` says so; far longer than it ever takes.
+fn eventually(what: &str, mut done: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !done() {
+        assert!(begun.elapsed() < Duration::from_secs(60), "{what} did not happen");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn tail_follows_a_running_session_and_ends_with_it() {
+    let home = Home::new();
+    let mut run = home.command(["run", "-q", "sh", "-c", "/bin/echo one; read line; /bin/echo two"]);
+    let mut run = run.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().expect("capsule starts");
+    eventually("the session", || home.path().join("runs").read_dir().is_ok_and(|mut runs| runs.next().is_some()));
+    eventually("its first records", || !home.stream("enriched").is_empty());
+    let mut tail = home.command(["tail", "--json"]).stdout(Stdio::piped()).spawn().expect("capsule starts");
+    let mut lines = BufReader::new(tail.stdout.take().expect("a pipe"));
+    let mut seen = String::new();
+    while !seen.contains(r#""/bin/echo","one""#) {
+        assert!(lines.read_line(&mut seen).expect("it reads") > 0, "tail ended before the session: {seen}");
+    }
+    assert!(run.try_wait().expect("it is ours").is_none(), "the session still runs");
+    drop(run.stdin.take());
+    lines.read_to_string(&mut seen).expect("it reads");
+    assert!(tail.wait().expect("it ends").success());
+    assert!(run.wait().expect("it ends").success());
+    let records: Vec<Value> = seen.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    let of = |stream: &str| records.iter().filter(|record| record["stream"] == stream).count();
+    assert_eq!(of("events"), home.stream("enriched").len());
+    assert_eq!(of("actions"), home.stream("actions").len());
+    assert!(seen.contains(r#""/bin/echo","two""#), "{seen}");
+}
+
+#[test]
+fn tail_ends_when_nobody_reads_a_quiet_session() {
+    let home = Home::new();
+    let mut run = home.command(["run", "-q", "sh", "-c", "read line"]);
+    let mut run = run.stdin(Stdio::piped()).spawn().expect("capsule starts");
+    eventually("the session", || home.path().join("runs").read_dir().is_ok_and(|mut runs| runs.next().is_some()));
+    eventually("its first records", || !home.stream("enriched").is_empty());
+    let mut tail = home.command(["tail"]).stdout(Stdio::piped()).spawn().expect("capsule starts");
+    let mut first = String::new();
+    let mut lines = BufReader::new(tail.stdout.take().expect("a pipe"));
+    lines.read_line(&mut first).expect("it reads");
+    drop(lines);
+    eventually("the end of tail", || tail.try_wait().expect("it is ours").is_some());
+    assert!(run.try_wait().expect("it is ours").is_none(), "tail waited for the session");
+    drop(run.stdin.take());
+    run.wait().expect("it ends");
+}
+
+#[test]
+fn tail_of_hostile_arguments_is_inert_and_one_line_each() {
+    let home = Home::new();
+    home.capsule(["run", "-q", "true", "a\nb", "\u{1b}[2J\u{202e}x"]);
+    let text = stdout(&home.capsule(["tail"]));
+    assert!(text.contains("true a\\nb \\e[2J\\u{202e}x"), "{text}");
+    assert!(text.chars().all(|c| c == '\n' || !c.is_control()), "{text:?}");
+    let last = stdout(&home.capsule(["tail", "-n", "2", "--no-follow"]));
+    assert_eq!(last.lines().count(), 2);
+    assert!(text.ends_with(&last), "{last}");
+}
+
+#[test]
+fn watch_shows_a_session_on_a_terminal_and_leaves_it_as_it_was() {
+    let home = Home::new();
+    home.capsule(["run", "-q", "sh", "-c", "/bin/echo \"$1\"; /bin/true marker; exit 3", "sh", "\u{1b}]0;owned\u{7}"]);
+    let mut command = std::process::Command::new("sh");
+    command.args(["-c", "stty cols 80 rows 24; before=$(stty -g); \"$0\" watch; echo code=$?; [ \"$before\" = \"$(stty -g)\" ] && echo same"]);
+    command.arg(tests::capsule_binary()).env("CAPSULE_HOME", home.path()).env("TERM", "xterm");
+    let mut terminal = rexpect::session::spawn_command(command, Some(60_000)).expect("a terminal");
+    terminal.exp_string("marker").expect("the tree is shown");
+    terminal.send("/echo\rd").expect("it reads");
+    terminal.flush().expect("it reads");
+    let shown = terminal.exp_string("details").expect("details are shown");
+    assert!(!shown.contains("\u{1b}]0;owned"), "{shown:?}");
+    terminal.send("q").expect("it reads");
+    terminal.flush().expect("it reads");
+    terminal.exp_string("code=0").expect("it ends well");
+    terminal.exp_string("same").expect("the terminal is as it was");
+}
+
+#[test]
+fn watch_without_a_terminal_says_so() {
+    let output = Home::new().capsule(["watch"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(tests::stderr(&output).contains("capsule tail"));
+}
