@@ -80,8 +80,10 @@ impl LedgerMark {
 
 /// What happened to the name of an open file.
 pub(crate) fn name_of(dir: &Dir, name: &str, file: &File) -> Option<Interference> {
-    let (Some(there), Ok(here)) = (dir.stat(name), file.metadata()) else { return Some(Interference::Deleted) };
-    ((there.st_dev, there.st_ino) != (here.dev(), here.ino())).then_some(Interference::Replaced)
+    let (Some(there), Ok(here)) = (dir.stat(name), nix::sys::stat::fstat(file)) else {
+        return Some(Interference::Deleted);
+    };
+    ((there.st_dev, there.st_ino) != (here.st_dev, here.st_ino)).then_some(Interference::Replaced)
 }
 
 /// What happened to a session's files. `ended` where nobody writes to them any more.

@@ -1,10 +1,11 @@
 //! Which ways of watching exist on this platform, which of them work here, and which is taken.
 //!
-//! The one file that knows the platform: everything else is compiled because this file names it.
+//! What each platform has is in `linux.rs` and `elsewhere.rs`.
 
 use capsule_core::Backend;
 
 use crate::error::TraceError;
+use crate::platform;
 use crate::tracer::{TraceOptions, Tracer};
 
 /// Whether a backend works here, found out by trying.
@@ -47,17 +48,10 @@ pub const PREFERENCE: [Backend; 5] =
 #[must_use]
 pub fn probe(backend: Backend) -> Probe {
     match backend {
-        #[cfg(target_os = "linux")]
-        Backend::Ebpf => crate::ebpf::probe(),
-        #[cfg(target_os = "linux")]
-        Backend::Ptrace => crate::ptrace::probe(),
-        #[cfg(target_os = "linux")]
-        Backend::Strace => crate::strace::probe(),
         Backend::Dtrace => crate::dtrace::probe(),
         Backend::Eslogger => crate::eslogger::probe(),
         Backend::Replay => Probe::usable(backend, "reads a recording"),
-        #[cfg(not(target_os = "linux"))]
-        other => Probe::unusable(other, "not in this build of Capsule", None),
+        other => platform::probe(other).unwrap_or_else(|| Probe::unusable(other, NOT_HERE, None)),
     }
 }
 
@@ -98,22 +92,9 @@ pub fn choose(wanted: Option<Backend>) -> Result<Choice, TraceError> {
 /// When the backend is not in this build, or cannot be opened without more (a recording to replay).
 pub fn open(backend: Backend, options: TraceOptions) -> Result<Box<dyn Tracer>, TraceError> {
     match backend {
-        #[cfg(target_os = "linux")]
-        Backend::Ebpf => Ok(Box::new(crate::ebpf::Bpf::new(options))),
-        #[cfg(target_os = "linux")]
-        Backend::Ptrace => Ok(Box::new(crate::ptrace::Ptrace::new(options))),
-        #[cfg(target_os = "linux")]
-        Backend::Strace => Ok(Box::new(crate::strace::Strace::new(options))),
         Backend::Dtrace => Ok(Box::new(crate::dtrace::Dtrace::new(options))),
         Backend::Eslogger => Ok(Box::new(crate::eslogger::Eslogger::new(options))),
-        other => {
-            let _unused_where_no_backend_exists = options;
-            Err(TraceError::Unavailable {
-                backend: other,
-                because: "not in this build of Capsule".to_owned(),
-                remedy: None,
-            })
-        }
+        other => platform::open(other, options).ok_or_else(|| not_here(other)),
     }
 }
 
@@ -123,12 +104,12 @@ pub fn open(backend: Backend, options: TraceOptions) -> Result<Box<dyn Tracer>, 
 /// # Errors
 /// When the eBPF backend is not in this build, or is `first` itself.
 pub fn witnessed(first: Box<dyn Tracer>) -> Result<Box<dyn Tracer>, TraceError> {
-    #[cfg(target_os = "linux")]
-    return Ok(Box::new(crate::ebpf::Witnessed::new(first)?));
-    #[cfg(not(target_os = "linux"))]
-    {
-        drop(first);
-        let because = "not in this build of Capsule".to_owned();
-        Err(TraceError::Unavailable { backend: Backend::Ebpf, because, remedy: None })
-    }
+    platform::witnessed(first)
+}
+
+const NOT_HERE: &str = "not in this build of Capsule";
+
+/// The error of a backend that this platform does not have.
+pub(crate) fn not_here(backend: Backend) -> TraceError {
+    TraceError::Unavailable { backend, because: NOT_HERE.to_owned(), remedy: None }
 }

@@ -13,7 +13,6 @@ use std::sync::OnceLock;
 use capsule_core::ByteString;
 
 use crate::error::TraceError;
-use crate::ptrace::filter::{Filter, Instruction};
 
 pub(crate) mod sys;
 
@@ -41,6 +40,20 @@ pub struct User {
     pub gid: u32,
     /// Supplementary group ids.
     pub groups: Vec<u32>,
+}
+
+impl User {
+    /// The credentials of the user `name`: those of a login, with all groups that the group database has. `None`: there is
+    /// no such user.
+    ///
+    /// # Errors
+    /// When the user or group database cannot be read, or the name holds a NUL.
+    pub fn named(name: &str) -> io::Result<Option<Self>> {
+        let Some(found) = nix::unistd::User::from_name(name)? else { return Ok(None) };
+        let gid = found.gid.as_raw();
+        let groups = crate::platform::groups_of(&CString::new(name)?, gid)?;
+        Ok(Some(Self { uid: found.uid.as_raw(), gid, groups }))
+    }
 }
 
 impl Launch {

@@ -14,21 +14,38 @@
 mod backend;
 mod clock;
 mod command;
-mod daemon;
 mod dtrace;
-#[cfg(target_os = "linux")]
-mod ebpf;
 mod error;
 mod eslogger;
 pub mod handoff;
-mod ptrace;
+mod lines;
 mod replay;
 mod root;
+#[cfg_attr(not(target_os = "linux"), expect(dead_code, reason = "only a witness is told what was pushed"))]
 mod sink;
-mod strace;
 mod tracer;
 mod watcher;
+#[cfg_attr(not(target_os = "linux"), expect(dead_code, reason = "the eBPF backend is the witness"))]
 mod witness;
+
+// What only Linux has, and what stands for it elsewhere. No other file of this crate names an operating system.
+#[cfg(target_os = "linux")]
+mod daemon;
+#[cfg(target_os = "linux")]
+mod ebpf;
+#[cfg(not(target_os = "linux"))]
+mod elsewhere;
+#[cfg(target_os = "linux")]
+mod linux;
+#[cfg(target_os = "linux")]
+mod ptrace;
+#[cfg(target_os = "linux")]
+mod strace;
+
+#[cfg(not(target_os = "linux"))]
+use elsewhere as platform;
+#[cfg(target_os = "linux")]
+use linux as platform;
 
 pub use backend::{Choice, PREFERENCE, Probe, choose, open, probe, witnessed};
 pub use command::{Inherited, Launch, User};

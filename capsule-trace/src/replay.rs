@@ -11,8 +11,8 @@ use tokio::sync::oneshot;
 use crate::clock::now;
 use crate::command::Launch;
 use crate::error::TraceError;
+use crate::lines::{Clock, Lines};
 use crate::sink::{CaptureBody, RawSink};
-use crate::strace::lines::{Clock, Lines};
 use crate::tracer::{Control, Outcome, Running, Tracer};
 
 /// The records of a stored session, in order, as a tracer. The command that it is asked to run is not run.

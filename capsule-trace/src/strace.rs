@@ -22,13 +22,10 @@ use crate::clock::now;
 use crate::command::sys::Held;
 use crate::command::{Inherited, Launch};
 use crate::error::TraceError;
+use crate::lines::{Clock, Lines};
 use crate::root;
 use crate::sink::{CaptureBody, RawSink};
 use crate::tracer::{Control, EffectLevel, Linger, Outcome, Running, TraceOptions, Tracer};
-
-pub(crate) mod lines;
-
-use lines::{Clock, Lines};
 
 /// The calls that make, change and end processes, and those that move them to another directory.
 const CALLS: &str = "execve,execveat,fork,vfork,clone,clone3,chdir,fchdir,exit,exit_group";

@@ -21,9 +21,9 @@ use crate::clock::now;
 use crate::command::sys::Held;
 use crate::command::{Inherited, Launch};
 use crate::error::TraceError;
+use crate::lines::Lines;
 use crate::root;
 use crate::sink::{CaptureBody, RawSink};
-use crate::strace::lines::Lines;
 use crate::tracer::{Control, Linger, Outcome, TraceOptions};
 
 /// How long the program may take until it sees events: dtrace compiles and enables its probes meanwhile.

@@ -7,6 +7,7 @@
 //! - [`ask`]: questions about sessions, for people and models
 //! - [`load`]: a stored session, folded again
 //! - [`pipeline`]: every queue and task of one session, and who decides how it ended
+//! - `platform`: what differs between operating systems
 //! - [`watch`]: the live view of a session
 //! - [`output`]: the one door to stdout and stderr
 //!
@@ -21,6 +22,7 @@ pub mod follow;
 pub mod load;
 pub mod output;
 pub mod pipeline;
+mod platform;
 pub mod recording;
 pub mod watch;
 pub mod worktree;

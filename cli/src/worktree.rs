@@ -17,6 +17,9 @@ use std::time::{Duration, Instant};
 
 use capsule_core::{ByteString, TreeChange, TreeChangeKind, WorkTree};
 use ignore::WalkBuilder;
+use nix::fcntl::OFlag;
+
+use crate::platform;
 
 /// How many files are listed.
 const FILES: usize = 50_000;
@@ -28,6 +31,9 @@ const LARGE: u64 = 4 << 20;
 const BYTES: u64 = 128 << 20;
 /// How many changes are kept.
 const CHANGES: usize = 5_000;
+/// The bits of a mode that are the kind of file, and those of a regular one (inode(7); the same on every Unix).
+const FILE_TYPE: u32 = 0o170_000;
+const REGULAR: u32 = 0o100_000;
 /// Never looked into, whatever git says.
 const LEFT_OUT: [&str; 8] = [".git", ".hg", ".jj", ".svn", "node_modules", "__pycache__", ".venv", "target"];
 
@@ -199,13 +205,13 @@ fn hash_all(root: &Path, listing: &Listing, stop: &AtomicBool) -> Hashes {
 
 /// BLAKE3 of a regular file's content, where it was as listed before and after it was read.
 fn hash(path: &Path, seen: &Seen) -> Option<String> {
-    if seen.size > LARGE || seen.mode & nix::libc::S_IFMT != nix::libc::S_IFREG {
+    if seen.size > LARGE || seen.mode & FILE_TYPE != REGULAR {
         return None;
     }
-    let flags = nix::libc::O_NOFOLLOW | nix::libc::O_NONBLOCK | nix::libc::O_NOATIME;
+    let flags = OFlag::O_NOFOLLOW.bits() | OFlag::O_NONBLOCK.bits();
     let open = |flags| File::options().read(true).custom_flags(flags).open(path);
-    // O_NOATIME is for a file's owner only.
-    let mut file = open(flags).or_else(|_| open(flags & !nix::libc::O_NOATIME)).ok()?;
+    // Leaving the time of access alone is for a file's owner only.
+    let mut file = open(flags | platform::NO_ATIME).or_else(|_| open(flags)).ok()?;
     let mut hasher = blake3::Hasher::new();
     io::copy(&mut file.by_ref().take(LARGE), &mut hasher).ok()?;
     let unchanged = Seen::of(&file.metadata().ok()?) == *seen;

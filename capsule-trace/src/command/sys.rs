@@ -4,16 +4,17 @@
 use std::ffi::{CStr, CString, c_char, c_int};
 use std::io;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd as _, OwnedFd, RawFd};
 use std::ptr;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
 use capsule_core::Pid;
 
-use super::{Filter, Inherited, Instruction, Prepared};
+use super::{Inherited, Prepared};
 use crate::error::TraceError;
+use crate::platform::{Confinement, Filter, LAST_SIGNAL, dispose, is_ignored, set_groups};
 
-const SIGNALS: std::ops::RangeInclusive<c_int> = 1..=64;
+const SIGNALS: std::ops::RangeInclusive<c_int> = 1..=LAST_SIGNAL;
 
 static EARLY_TAKEN: AtomicU8 = AtomicU8::new(0);
 static EARLY_IGNORED: AtomicU64 = AtomicU64::new(0);
@@ -21,19 +22,13 @@ static EARLY_BLOCKED: AtomicU64 = AtomicU64::new(0);
 static EARLY_CLOSED: AtomicU8 = AtomicU8::new(0);
 
 /// Runs before `main` and before Rust's runtime, which ignores SIGPIPE and opens closed standard descriptors.
-extern "C" fn take_early_note() {
+pub(crate) extern "C" fn take_early_note() {
     let now = read_signals();
     EARLY_IGNORED.store(now.ignored, Ordering::Relaxed);
     EARLY_BLOCKED.store(now.blocked, Ordering::Relaxed);
     EARLY_CLOSED.store(now.closed, Ordering::Relaxed);
     EARLY_TAKEN.store(1, Ordering::Relaxed);
 }
-
-// SAFETY: the section holds pointers to functions that the C runtime calls before main; this one has the C calling
-// convention, allocates nothing and calls async-signal-safe functions only.
-#[used]
-#[cfg_attr(any(target_os = "linux", target_os = "android"), unsafe(link_section = ".init_array"))]
-static TAKE_EARLY_NOTE: extern "C" fn() = take_early_note;
 
 /// What was noted before `main`, or what holds now where that was not possible.
 pub(super) fn inherited() -> Inherited {
@@ -49,60 +44,6 @@ pub(super) fn inherited() -> Inherited {
 
 fn bit(signal: c_int) -> u64 {
     1_u64.checked_shl(signal.unsigned_abs().wrapping_sub(1)).unwrap_or(0)
-}
-
-/// `struct sigaction` of the kernel: handler, flags, restorer, mask (the same on x86_64 and aarch64).
-///
-/// The C library's own function refuses the two signals that its threads use (32 and 33), although a program can
-/// inherit them ignored like any other.
-#[cfg(target_os = "linux")]
-type KernelAction = [usize; 4];
-
-/// Whether `signal` is ignored now.
-#[cfg(target_os = "linux")]
-fn is_ignored(signal: c_int) -> bool {
-    let mut action: KernelAction = [0; 4];
-    // SAFETY: a null action only asks; `action` is as large as the kernel's structure with a mask of 8 bytes.
-    let done = unsafe {
-        libc::syscall(libc::SYS_rt_sigaction, signal, ptr::null::<KernelAction>(), action.as_mut_ptr(), 8_usize)
-    };
-    done == 0 && action.first() == Some(&libc::SIG_IGN)
-}
-
-/// Ignores `signal`, or puts its default back.
-///
-/// # Safety
-/// Must run where no other code of this process relies on the signal: in a forked child before its exec.
-#[cfg(target_os = "linux")]
-unsafe fn dispose(signal: c_int, ignore: bool) {
-    let action: KernelAction = [if ignore { libc::SIG_IGN } else { libc::SIG_DFL }, 0, 0, 0];
-    // SAFETY: `action` is a whole kernel structure with a mask of 8 bytes; neither disposition runs code.
-    unsafe { libc::syscall(libc::SYS_rt_sigaction, signal, action.as_ptr(), ptr::null_mut::<KernelAction>(), 8_usize) };
-}
-
-/// Whether `signal` is ignored now.
-#[cfg(not(target_os = "linux"))]
-fn is_ignored(signal: c_int) -> bool {
-    let mut action = MaybeUninit::<libc::sigaction>::uninit();
-    // SAFETY: a null action only asks; the old one is read only when the call succeeded.
-    unsafe {
-        libc::sigaction(signal, ptr::null(), action.as_mut_ptr()) == 0
-            && action.assume_init_ref().sa_sigaction == libc::SIG_IGN
-    }
-}
-
-/// Ignores `signal`, or puts its default back.
-///
-/// # Safety
-/// Must run where no other code of this process relies on the signal: in a forked child before its exec.
-#[cfg(not(target_os = "linux"))]
-unsafe fn dispose(signal: c_int, ignore: bool) {
-    // SAFETY: all bits zero is a valid action; neither disposition runs code.
-    unsafe {
-        let mut action: libc::sigaction = std::mem::zeroed();
-        action.sa_sigaction = if ignore { libc::SIG_IGN } else { libc::SIG_DFL };
-        libc::sigaction(signal, &raw const action, ptr::null_mut());
-    }
 }
 
 fn read_signals() -> Inherited {
@@ -148,13 +89,8 @@ pub(super) fn environment() -> Vec<CString> {
 
 /// A pipe that no command inherits.
 pub(crate) fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
-    let mut fds: [RawFd; 2] = [-1; 2];
-    // SAFETY: `fds` has room for the two descriptors.
-    if unsafe { libc::pipe2(fds.as_mut_ptr(), libc::O_CLOEXEC) } != 0 {
-        return Err(io::Error::last_os_error());
-    }
-    // SAFETY: both descriptors were just made and belong to nobody else.
-    Ok(unsafe { (OwnedFd::from_raw_fd(fds[0]), OwnedFd::from_raw_fd(fds[1])) })
+    let (reading, writing) = io::pipe()?;
+    Ok((reading.into(), writing.into()))
 }
 
 /// The pointer arrays that `execve` wants, built before the fork because the child must not allocate.
@@ -164,14 +100,7 @@ struct Vectors {
     shell: Vec<*const c_char>,
     env: Vec<*const c_char>,
     groups: Vec<libc::gid_t>,
-    filter: Option<(FilterProgram, bool)>,
-}
-
-/// `struct sock_fprog`.
-#[repr(C)]
-struct FilterProgram {
-    length: u16,
-    instructions: *const Instruction,
+    filter: Option<Confinement>,
 }
 
 const SHELL: &CStr = c"/bin/sh";
@@ -185,10 +114,7 @@ impl Vectors {
         let mut shell = vec![SHELL.as_ptr(), ptr::null()];
         shell.extend(argv.iter().skip(1));
         let groups = prepared.user.as_ref().map(|user| user.groups.clone()).unwrap_or_default();
-        let filter = filter.and_then(|filter| {
-            let length = u16::try_from(filter.program.len()).ok()?;
-            Some((FilterProgram { length, instructions: filter.program.as_ptr() }, filter.no_new_privs))
-        });
+        let filter = filter.and_then(Confinement::new);
         Self { argv, shell, env: pointers(&prepared.env), groups, filter }
     }
 }
@@ -307,6 +233,11 @@ struct Ends {
     others: [RawFd; 2],
 }
 
+/// `errno` of this thread.
+fn errno() -> c_int {
+    nix::errno::Errno::last_raw()
+}
+
 /// What the child does: waits for the gate, puts back what was inherited, executes.
 ///
 /// # Safety
@@ -321,7 +252,7 @@ unsafe fn child(prepared: &Prepared, vectors: &mut Vectors, ends: Ends) -> ! {
         loop {
             match libc::read(ends.wait, (&raw mut byte).cast(), 1) {
                 1 => break,
-                -1 if *libc::__errno_location() == libc::EINTR => {}
+                -1 if errno() == libc::EINTR => {}
                 // The gate was dropped: Capsule is gone or could not trace.
                 _ => libc::_exit(125),
             }
@@ -340,25 +271,17 @@ unsafe fn child(prepared: &Prepared, vectors: &mut Vectors, ends: Ends) -> ! {
         if let Some(cwd) = &prepared.cwd
             && libc::chdir(cwd.as_ptr()) != 0
         {
-            fail(AT_DIRECTORY, *libc::__errno_location());
+            fail(AT_DIRECTORY, errno());
         }
-        if let Some((program, no_new_privs)) = &vectors.filter {
-            const SET_MODE_FILTER: libc::c_long = 1;
-            // Without it the kernel would slow the program down for fear of the filter's being spied on.
-            const SPEC_ALLOW: libc::c_long = 4;
-            let (one, zero): (libc::c_ulong, libc::c_ulong) = (1, 0);
-            if *no_new_privs && libc::prctl(libc::PR_SET_NO_NEW_PRIVS, one, zero, zero, zero) != 0
-                || libc::syscall(libc::SYS_seccomp, SET_MODE_FILTER, SPEC_ALLOW, ptr::from_ref(program)) != 0
-            {
-                fail(AT_FILTER, *libc::__errno_location());
-            }
+        if let Some(filter) = &vectors.filter
+            && !filter.take_on()
+        {
+            fail(AT_FILTER, errno());
         }
         if let Some(user) = &prepared.user
-            && (libc::setgroups(vectors.groups.len(), vectors.groups.as_ptr()) != 0
-                || libc::setgid(user.gid) != 0
-                || libc::setuid(user.uid) != 0)
+            && (set_groups(&vectors.groups) != 0 || libc::setgid(user.gid) != 0 || libc::setuid(user.uid) != 0)
         {
-            fail(AT_USER, *libc::__errno_location());
+            fail(AT_USER, errno());
         }
         for fd in 0..3_u8 {
             if inherited.closed & (1 << fd) != 0 {
@@ -373,10 +296,10 @@ unsafe fn child(prepared: &Prepared, vectors: &mut Vectors, ends: Ends) -> ! {
             }
         }
         libc::sigprocmask(libc::SIG_SETMASK, &raw const mask, ptr::null_mut());
-        let mut errno = libc::ENOENT;
+        let mut refused = libc::ENOENT;
         for candidate in &prepared.candidates {
             libc::execve(candidate.as_ptr(), vectors.argv.as_ptr(), vectors.env.as_ptr());
-            match *libc::__errno_location() {
+            match errno() {
                 libc::ENOEXEC => {
                     if let Some(slot) = vectors.shell.get_mut(1) {
                         *slot = candidate.as_ptr();
@@ -384,12 +307,12 @@ unsafe fn child(prepared: &Prepared, vectors: &mut Vectors, ends: Ends) -> ! {
                     libc::execve(SHELL.as_ptr(), vectors.shell.as_ptr(), vectors.env.as_ptr());
                     fail(AT_EXEC, libc::ENOEXEC);
                 }
-                libc::EACCES => errno = libc::EACCES,
+                libc::EACCES => refused = libc::EACCES,
                 libc::ENOENT | libc::ENOTDIR | libc::ENAMETOOLONG | libc::ELOOP | libc::ESTALE => {}
                 other => fail(AT_EXEC, other),
             }
         }
-        fail(AT_EXEC, errno)
+        fail(AT_EXEC, refused)
     }
 }
 

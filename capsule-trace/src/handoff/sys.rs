@@ -5,9 +5,11 @@ use std::ffi::c_int;
 use std::fs::File;
 use std::io;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
+use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::ptr;
 use std::sync::atomic::{AtomicI32, Ordering};
+
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
 
 use super::{Part, Recorder};
 
@@ -23,14 +25,11 @@ pub(crate) fn shell() -> Option<libc::pid_t> {
 }
 
 pub(super) fn part() -> io::Result<Part> {
-    let mut ends = [0; 2];
-    // SAFETY: the array has room for the two descriptors.
-    if unsafe { libc::pipe2(ends.as_mut_ptr(), libc::O_CLOEXEC | libc::O_NONBLOCK) } != 0 {
-        return Err(io::Error::last_os_error());
-    }
-    let [reading, writing] = ends;
-    // SAFETY: the kernel just made them, and nobody else owns them.
-    let (reading, writing) = unsafe { (OwnedFd::from_raw_fd(reading), OwnedFd::from_raw_fd(writing)) };
+    let (reading, writing) = io::pipe()?;
+    let (reading, writing) = (OwnedFd::from(reading), OwnedFd::from(writing));
+    // The waiter looks after every signal, and must not wait there.
+    fcntl(&reading, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
+    fcntl(&writing, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
     // SAFETY: plain numbers.
     let shell = unsafe { libc::getppid() };
     let mut before = MaybeUninit::<libc::sigset_t>::uninit();

@@ -1,7 +1,7 @@
 //! The system calls behind waiting for the root and stopping with it.
 #![expect(unsafe_code, reason = "wait4, kill and process groups, as plain numbers")]
 
-use std::ffi::{c_int, c_long};
+use std::ffi::c_int;
 use std::io;
 use std::mem::MaybeUninit;
 
@@ -55,20 +55,19 @@ pub(crate) fn under_job_control() -> bool {
 /// Stops this process, all threads, until somebody continues it.
 pub(crate) fn stop_self() {
     // To this thread: sent to the process, another thread could take it while this one runs on.
-    // SAFETY: plain numbers.
+    // SAFETY: plain numbers, and a thread that is there.
     unsafe {
-        libc::syscall(
-            libc::SYS_tgkill,
-            c_long::from(libc::getpid()),
-            c_long::from(libc::gettid()),
-            c_long::from(libc::SIGSTOP),
-        );
+        libc::pthread_kill(libc::pthread_self(), libc::SIGSTOP);
     }
+}
+
+/// A counter of the C library, whose type differs from system to system.
+fn positive(value: impl TryInto<u64>) -> u64 {
+    value.try_into().unwrap_or(0)
 }
 
 /// What `getrusage(2)` counted.
 pub(crate) fn resources(usage: &libc::rusage) -> ResourceUsage {
-    let positive = |value: c_long| u64::try_from(value).unwrap_or(0);
     let micros = |time: libc::timeval| positive(time.tv_sec).saturating_mul(1_000_000) + positive(time.tv_usec);
     ResourceUsage {
         user_us: micros(usage.ru_utime),

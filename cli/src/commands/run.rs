@@ -1,6 +1,5 @@
 //! `capsule run`: records a command, and ends as the command ended.
 
-use std::ffi::CString;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -155,12 +154,8 @@ fn user(name: &str) -> Result<User, Problem> {
         return Err(Problem::usage("--user needs root")
             .hint("run Capsule with sudo: the record then stays root's, out of the command's reach"));
     }
-    let found = nix::unistd::User::from_name(name).context("could not read the user database")?;
-    let found = found.ok_or_else(|| Problem::usage(format!("there is no user `{}`", name.escape_debug())))?;
-    let c_name = CString::new(name).context("a user's name holds no NUL")?;
-    let groups = nix::unistd::getgrouplist(&c_name, found.gid).context("could not read the group database")?;
-    let groups = groups.into_iter().map(nix::unistd::Gid::as_raw).collect();
-    Ok(User { uid: found.uid.as_raw(), gid: found.gid.as_raw(), groups })
+    let found = User::named(name).context("could not read the user and group databases")?;
+    found.ok_or_else(|| Problem::usage(format!("there is no user `{}`", name.escape_debug())))
 }
 
 pub(super) fn trace_problem(error: capsule_trace::TraceError) -> Problem {

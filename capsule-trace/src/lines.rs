@@ -1,4 +1,4 @@
-//! strace's output as bytes: lines, and when each was written.
+//! A watching program's output as bytes: lines, and when each was written.
 //!
 //! A line is handed on exactly as strace wrote it; what it means is the parser's business. Only its time is read
 //! here, in each of the forms that strace has: `-ttt`, `-tt`, `-t`, `-r`, or none.
