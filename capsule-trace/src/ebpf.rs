@@ -71,6 +71,14 @@ pub(crate) fn probe() -> Probe {
     }
 }
 
+/// Reads records of the kernel programs that were kept, each after its length (4 bytes, the machine's order), and pushes
+/// what they say. `root` is the command's own process.
+///
+/// What cannot be read becomes a loss record. It exists so that the decoder can be tried with any bytes at all.
+pub fn replay_ring(records: &[u8], root: Pid, sink: RawSink) {
+    collect::replay(records, Assembler::new(sink, root));
+}
+
 /// The eBPF backend.
 #[derive(Debug)]
 pub(crate) struct Bpf {

@@ -7,6 +7,7 @@ mod attack;
 mod conformance;
 mod effects;
 mod end_to_end;
+mod hostile;
 mod interrupt;
 mod mcp;
 mod shim;

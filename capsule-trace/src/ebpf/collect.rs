@@ -123,6 +123,14 @@ fn copy(ring: &mut RingBuf<MapData>) -> Batch {
     batch
 }
 
+/// Reads a batch that is there already, as [`Collector`] reads those of the ring.
+pub(super) fn replay(batch: &[u8], mut assembler: Assembler) {
+    for record in records(batch) {
+        assembler.feed(record);
+    }
+    assembler.finish(&LastWords::default());
+}
+
 fn assemble(batches: &Receiver<Batch>, mut assembler: Assembler, last_words: &Receiver<LastWords>) -> usize {
     while let Ok(batch) = batches.recv() {
         for record in records(&batch) {
