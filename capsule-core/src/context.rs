@@ -19,7 +19,7 @@ pub enum Origin {
     Kernel,
     /// Told by the trace itself (a path in a traced call).
     Trace,
-    /// Read from `/proc` later, while the process lived: it may have changed since.
+    /// Asked of the system later, while the process lived (`/proc`; libproc and sysctl on macOS): it may have changed since.
     Procfs,
     /// What its parent or another process of its session had, as the kernel passes it on; not read from this process.
     Inherited,

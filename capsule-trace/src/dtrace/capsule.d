@@ -11,6 +11,11 @@
 
 inline int LONGEST = 1024;
 
+/* What macOS's psinfo_t says of the current process. */
+inline int ARGC = curpsinfo->pr_argc;
+inline uintptr_t ARGV = curpsinfo->pr_argv;
+inline int STATUS = curpsinfo->pr_wstat;
+
 BEGIN
 {
 	tracked[$1] = 1;
@@ -50,8 +55,8 @@ syscall::bsdthread_register:return
 /fresh[pid]/
 {
 	fresh[pid] = 0;
-	this->argc = curpsinfo->pr_argc;
-	this->argv = (uint64_t *)copyin(curpsinfo->pr_argv, sizeof (uint64_t) * this->argc);
+	this->argc = ARGC;
+	this->argv = (uint64_t *)copyin(ARGV, sizeof (uint64_t) * this->argc);
 	printf("capsule exec %d %d %d %d %d %d %d %d - - [", pid, curpsinfo->pr_ppid, curpsinfo->pr_uid,
 	    curpsinfo->pr_euid, curpsinfo->pr_gid, curpsinfo->pr_egid, curpsinfo->pr_sid, curpsinfo->pr_pgid);
 /* ARGUMENTS */
@@ -69,5 +74,5 @@ proc:::exit
 /tracked[pid]/
 {
 	tracked[pid] = 0;
-	printf("capsule exit %d %d\n", pid, curpsinfo->pr_wstat);
+	printf("capsule exit %d %d\n", pid, STATUS);
 }

@@ -133,3 +133,51 @@ fn dtrace_is_not_claimed_where_it_is_not() {
         assert!(!found.usable && found.because.contains(PROGRAM), "{found:?}");
     }
 }
+
+/// The words that start a real dtrace: those of `CAPSULE_TEST_DTRACE`, or the program where Linux has it.
+fn real_dtrace() -> Option<String> {
+    let words = std::env::var("CAPSULE_TEST_DTRACE").ok();
+    words.or_else(|| Path::new(PROGRAM).exists().then(|| PROGRAM.to_owned()))
+}
+
+/// What DTrace for Linux does not have in the same way: where arguments and wait status are, macOS's probes, and room for
+/// 64 arguments.
+const FOR_LINUX: &str = r"
+    s/^inline int ARGC = .*/inline int ARGC = *(int *)copyin(curthread->mm->start_stack, 4);/
+    s/^inline uintptr_t ARGV = .*/inline uintptr_t ARGV = curthread->mm->start_stack + 8;/
+    s/^inline int STATUS = .*/inline int STATUS = curthread->exit_code;/
+    s/=1024/=256/; s/LONGEST = 1024/LONGEST = 256/; s/=16m/=1m/
+    /argv\[\(1[6-9]\|[2-6][0-9]\)\]/d
+";
+
+#[test]
+fn the_script_runs_under_a_real_dtrace() {
+    let Some(program) = real_dtrace().filter(|_| nix::unistd::geteuid().is_root()) else {
+        eprintln!("SKIPPED: needs root and DTrace (Debian's package `dtrace`, or CAPSULE_TEST_DTRACE=COMMAND)");
+        return;
+    };
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("for-linux"), FOR_LINUX).unwrap();
+    let body = format!(
+        "for root; do :; done\nsed -f for-linux > script\nexec {program} -q -Z -s /dev/stdin \"$root\" < script"
+    );
+    let script = "/bin/echo 'one \"two\"' ''; /bin/sh -c 'exit 3'; (exec /bin/true \"$0\"); ./nothing-here; exit 5";
+    let (outcome, records) = record(tracer(dir.path(), &body), dir.path(), script, async |_| ());
+    assert_eq!(outcome.unwrap().root, Some(ExitStatus::Exited(5)), "{records:#?}");
+    let RawBody::Spawn { child: root, .. } = &records[0].body else { panic!("{records:?}") };
+    // DTrace for Linux prints a string's terminating NUL too, and errors as the kernel counts them.
+    let lines: Vec<String> = lines(&records).iter().map(|line| line.replace("\\0", "")).collect();
+    let with = |end: &str| lines.iter().filter(|line| line.starts_with("capsule ") && line.ends_with(end)).count();
+    assert_eq!(with(r#" ["/bin/echo", "one \"two\"", ""]"#), 1, "{lines:#?}");
+    assert_eq!(with(r#" ["/bin/sh", "-c", "exit 3"]"#), 1, "{lines:#?}");
+    assert_eq!(with(r#" ["/bin/true", "/bin/sh"]"#), 1, "{lines:#?}");
+    assert_eq!(with(" 768"), 1, "{lines:#?}");
+    assert_eq!(with(" -2 \"./nothing-here\" []"), 1, "{lines:#?}");
+    assert_eq!(
+        lines.iter().filter(|line| line.starts_with(&format!("capsule create {root} "))).count(),
+        4,
+        "{lines:#?}"
+    );
+    assert_eq!(with(&format!("capsule exit {root} 1280")), 1, "{lines:#?}");
+    assert!(lines.iter().all(|line| line.starts_with("capsule ") || line.starts_with("dtrace: ")), "{lines:#?}");
+}
