@@ -492,9 +492,13 @@ impl<'r> Eval<'r> {
         let known = self.files.get(&canonical).cloned();
         let taint = known.as_ref().map_or(Taint::NONE, |flow| flow.taint);
         let before = self.hits.len();
-        self.path_deed(Verb::Read, path, taint, flags, program, None);
+        let classes = self.path_deed(Verb::Read, path, taint, flags, program, None);
         let mut done = Done { out: known.unwrap_or(Flow { present: true, ..Flow::default() }), ..Done::default() };
         self.taint_by_hits(before, &mut done);
+        if self.rules.places.named(crate::recorder::RECORD).is_some_and(|record| classes.any(record)) {
+            // Its metadata says who records.
+            done.out.taint = done.out.taint.and(Taint::RECORDER);
+        }
         if canonical.ends_with("/known_hosts") || canonical == "/etc/hosts" {
             done.out.taint = done.out.taint.and(Taint::HOST);
         }

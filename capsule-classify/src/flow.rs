@@ -55,6 +55,10 @@ taints! {
     AUTHORED = 17, "authored";
     /// Came from a host that many trust for downloads.
     REPUTED = 18, "reputed";
+    /// Names a process that records this session.
+    RECORDER = 19, "recorder";
+    /// A list of running processes.
+    PROCESSES = 20, "processes";
 }
 
 impl Taint {

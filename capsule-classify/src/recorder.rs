@@ -3,14 +3,28 @@
 //! The built-in rules know where sessions usually are. Only the recording itself knows where *this* one is, which key
 //! seals it and which process watches, so it says so, and whoever touches one of them is a critical finding.
 
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
-use capsule_core::Pid;
+use capsule_core::{Effect, EffectKind, Pid, Severity};
 
 use crate::place::canonical;
 
 /// The rule that says it.
 pub(crate) const RULE: &str = "agent.recorder-touched";
+
+/// The class of places that the session's store is.
+pub(crate) const RECORD: &str = "this-record";
+
+/// Whether text is, or has in it, the name of this program.
+pub(crate) fn is_named(text: &str) -> bool {
+    let inside = |c: char| c.is_alphanumeric() || matches!(c, '_' | '.' | '-');
+    text.match_indices("capsule").any(|(at, name)| {
+        let before = text.get(..at).and_then(|text| text.chars().next_back());
+        let after = text.get(at + name.len()..).and_then(|text| text.chars().next());
+        !before.is_some_and(inside) && !after.is_some_and(inside)
+    })
+}
 
 /// Where a session is recorded, and by whom.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -39,12 +53,14 @@ impl Recorder {
         let pids: Vec<String> = self.pids.iter().map(ToString::to_string).collect();
         let pids = format!("(?:{})", pids.join("|"));
         let mut out = String::new();
-        for (class, is) in [("this-record", &record), ("this-recorder", &own)] {
+        for (class, is) in [(RECORD, &record), ("this-recorder", &own)] {
             let is: Vec<String> = is.iter().map(|glob| quoted(glob)).collect();
             out.push_str(&format!("[[path]]\nclass = \"{class}\"\nis = [{}]\n\n", is.join(", ")));
         }
         let changes = "[\"write\", \"append\", \"delete\", \"move\", \"mode\", \"owner\"]";
         let mut tests = vec![
+            "{ on = [\"run\"], program = [\"kill\", \"skill\", \"tgkill\"], taint = [\"recorder\"], not-args = '^-(?:l|L|0)' }"
+                .to_owned(),
             format!("{{ on = {changes}, place = [\"this-record\", \"this-recorder\"], not-program = [\"capsule\"] }}"),
             "{ on = [\"read\"], place = [\"this-record\", \"this-recorder\"], not-program = [\"capsule\"] }".to_owned(),
             "{ on = [\"run\"], program = [\"kill\", \"pkill\", \"killall\", \"skill\", \"tgkill\"], \
@@ -77,6 +93,104 @@ impl Recorder {
         ));
         out
     }
+}
+
+/// The files and processes of a recording, as effects name them.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Guarded {
+    homes: Vec<Vec<u8>>,
+    keys: Vec<Vec<u8>>,
+    pids: Vec<Pid>,
+    /// The session's own directory, which not even another Capsule changes.
+    own: Vec<Vec<u8>>,
+}
+
+impl Guarded {
+    pub(crate) fn new(recorder: &Recorder) -> Self {
+        Self {
+            homes: recorder.home.iter().flat_map(|home| forms(home)).collect(),
+            keys: recorder.keys.iter().flat_map(|key| forms(key)).collect(),
+            pids: recorder.pids.clone(),
+            own: Vec::new(),
+        }
+    }
+
+    pub(crate) fn add_session(&mut self, directory: &Path) {
+        self.own = forms(directory);
+    }
+
+    /// What an effect does to the recording, where it does something: how grave that is, and to what. What was refused was
+    /// tried all the same. `capsule` is whether the program is, by its name, another Capsule of the user's.
+    pub(crate) fn touched(&self, effect: &Effect, capsule: bool) -> Option<(Severity, String)> {
+        let tried = [refusal::EACCES, refusal::EPERM, refusal::EROFS, refusal::EBUSY];
+        if effect.errno.is_some_and(|errno| !tried.contains(&errno)) {
+            return None;
+        }
+        if effect.kind == EffectKind::Ptrace {
+            let process = effect.detail.as_deref()?.split(' ').next()?.parse::<i64>().ok()?;
+            let named = self.pids.iter().any(|pid| i64::from(pid.0) == process.abs())
+                || (process == -1 && !self.pids.is_empty());
+            return named.then(|| (Severity::Critical, format!("{} of process {process}", effect.call)));
+        }
+        let changes = match effect.kind {
+            EffectKind::FileRead => false,
+            EffectKind::FileWrite
+            | EffectKind::FileCreate
+            | EffectKind::FileDelete
+            | EffectKind::FileRename
+            | EffectKind::FileMode
+            | EffectKind::Mount => true,
+            _ => return None,
+        };
+        let within = |places: &[Vec<u8>]| {
+            let paths = [&effect.path, &effect.to].into_iter().flatten();
+            paths.map(|path| path.as_bytes()).find(|path| places.iter().any(|place| is_within(path, place)))
+        };
+        let own_process = || {
+            let paths = [&effect.path, &effect.to].into_iter().flatten().map(|path| path.as_bytes());
+            let mut paths =
+                paths.filter(|path| self.pids.iter().any(|pid| is_within(path, format!("/proc/{pid}").as_bytes())));
+            paths.next()
+        };
+        let (severity, path) = match (within(&self.own), within(&self.homes), within(&self.keys).or_else(own_process)) {
+            (Some(path), _, _) if changes => (Severity::Critical, path),
+            _ if capsule => return None,
+            (_, _, Some(path)) if changes || !path.starts_with(b"/proc/") || path.ends_with(b"/mem") => {
+                (Severity::Critical, path)
+            }
+            (_, Some(path), _) => (if changes { Severity::Critical } else { Severity::Medium }, path),
+            _ => return None,
+        };
+        Some((severity, format!("{} {}", effect.kind.name(), capsule_core::escape_terminal(path))))
+    }
+}
+
+/// Errors of the kernel that say that somebody was kept from what he tried; the same numbers on every system.
+mod refusal {
+    pub(super) const EPERM: i32 = 1;
+    pub(super) const EACCES: i32 = 13;
+    pub(super) const EBUSY: i32 = 16;
+    pub(super) const EROFS: i32 = 30;
+}
+
+fn is_within(path: &[u8], place: &[u8]) -> bool {
+    path.strip_prefix(place).is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
+}
+
+/// A path as it was given, and as the kernel calls it, whether it is there yet or not.
+fn forms(path: &Path) -> Vec<Vec<u8>> {
+    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let mut forms = vec![absolute.as_os_str().as_bytes().to_vec()];
+    let real = absolute.ancestors().find_map(|there| {
+        let rest = absolute.strip_prefix(there).ok()?;
+        Some(there.canonicalize().ok()?.join(rest))
+    });
+    let real = real.map(|real| real.as_os_str().as_bytes().to_vec());
+    if let Some(real) = real.filter(|real| !forms.contains(real)) {
+        forms.push(real);
+    }
+    forms.retain(|form| form.len() > 1);
+    forms
 }
 
 /// The names by which rules know a path: as it was given, and without links on the way.

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use crate::agent::Agents;
 use crate::knowledge::Knowledge;
 use crate::place::Places;
-use crate::recorder::Recorder;
+use crate::recorder::{Guarded, Recorder};
 use crate::risk::RiskRules;
 use schema::RulesFile;
 
@@ -67,6 +67,8 @@ pub struct Rules {
     pub(crate) agents: Agents,
     pub(crate) places: Places,
     pub(crate) risks: RiskRules,
+    /// What records this session.
+    pub(crate) guarded: Guarded,
 }
 
 /// The embedded files, in the order in which they are read.
@@ -133,7 +135,8 @@ impl Rules {
                 sources.push(read(&file, &file.display().to_string(), text)?);
             }
         }
-        let rules = compile(&sources)?;
+        let mut rules = compile(&sources)?;
+        rules.guarded = recorder.map(Guarded::new).unwrap_or_default();
         if paths.is_empty() {
             // Patterns are compiled at their first use; those that are not the user's are checked by tests.
             return Ok(rules);

@@ -5,6 +5,7 @@
 //! commands are remembered ([`cache`]), so that a storm of the same program costs one judgement.
 
 mod cache;
+mod guard;
 mod session;
 
 use std::collections::HashMap;
@@ -74,6 +75,15 @@ impl Classifier {
             last_action: 0,
             last_risk: 0,
         }
+    }
+
+    /// The same for a session that is being recorded into this directory: what changes it is an attack, whoever does it.
+    #[must_use]
+    pub fn recorded_in(mut self, directory: &std::path::Path) -> Self {
+        if let Some(rules) = Arc::get_mut(&mut self.rules) {
+            rules.guarded.add_session(directory);
+        }
+        self
     }
 
     /// How many processes it holds: the live ones.
@@ -374,7 +384,10 @@ impl Stage for Classifier {
                 self.sequences(proc, input, out);
                 self.action(proc, at, seq, None, out);
             }
-            EventKind::Effect(effect) => self.effect(proc, effect),
+            EventKind::Effect(effect) => {
+                self.guard(proc, effect, input, out);
+                self.effect(proc, effect);
+            }
             EventKind::Exit { status, .. } => {
                 if live.stale {
                     self.judge(proc, Some(status.shell_code()));

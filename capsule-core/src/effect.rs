@@ -26,7 +26,8 @@ pub enum EffectKind {
     NetListen,
     /// Changed ids, capabilities or namespaces.
     Privilege,
-    /// Attached to or wrote into another process.
+    /// Took hold of another process: attached to it, wrote into it, or sent a signal to Capsule itself (`detail`: the
+    /// process, and the signal's number).
     Ptrace,
     /// Mounted or unmounted, loaded a module, changed the root.
     Mount,

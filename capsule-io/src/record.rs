@@ -1,12 +1,13 @@
 //! The one loop that writes a subscription to a stream.
 //!
 //! It writes when the oldest record has waited for [`FLUSH_AFTER`], or when the buffer is full: a running session can be
-//! read within moments, a kill loses no more than that, and a storm costs one `write(2)` for many records.
+//! read within moments, a kill loses no more than that, and a storm costs one `write(2)` for many records. Findings of risk
+//! are few, and may be about whoever is about to end Capsule: they are written at once.
 
 use std::pin::pin;
 use std::time::Duration;
 
-use capsule_core::StreamSeal;
+use capsule_core::{StreamName, StreamSeal};
 use serde::Serialize;
 use tokio::time::{Instant, sleep_until};
 
@@ -55,7 +56,7 @@ where
         }
         drop(batch);
         // Records that never cease to come must not keep the oldest waiting.
-        if due.is_elapsed() {
+        if due.is_elapsed() || writer.stream() == StreamName::Risks {
             keep(writer.flush());
         }
         // Gives the other tasks of this thread their turn where records come faster than they can be written.

@@ -76,7 +76,7 @@ pub(crate) fn probe() -> Probe {
 ///
 /// What cannot be read becomes a loss record. It exists so that the decoder can be tried with any bytes at all.
 pub fn replay_ring(records: &[u8], root: Pid, sink: RawSink) {
-    collect::replay(records, Assembler::new(sink, root));
+    collect::replay(records, Assembler::new(sink, root).recorded_by(&[Pid(1)]));
 }
 
 /// The eBPF backend.
@@ -171,7 +171,8 @@ fn start_blocking(bpf: &Bpf, launch: &Launch, sink: RawSink) -> Result<Recording
         because: "the ring has a reader already".to_owned(),
     })?;
     sink.push(forked, CaptureBody::Spawn { parent: None, child: pid, how: SpawnKind::Root });
-    let collector = Collector::start(ring, Assembler::new(sink.clone(), pid), bpf.batches)
+    let assembler = Assembler::new(sink.clone(), pid).recorded_by(&bpf.options.recorders);
+    let collector = Collector::start(ring, assembler, bpf.batches)
         .map_err(|source| TraceError::System { action: "start the tracer's threads", source })?;
     let ended = wait_for(pid)?;
     let recording = Recording { programs, collector: Some(collector), sink, root: pid, ended, finished: false };

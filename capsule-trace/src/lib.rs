@@ -40,6 +40,8 @@ mod linux;
 #[cfg(target_os = "linux")]
 mod ptrace;
 #[cfg(target_os = "linux")]
+mod recorder;
+#[cfg(target_os = "linux")]
 mod strace;
 
 #[cfg(not(target_os = "linux"))]

@@ -132,11 +132,12 @@ async fn run(
     let (done_tx, mut done) = oneshot::channel();
     let for_thread = Arc::clone(&shared);
     let stay_with = daemon::wanted(&options).cloned();
+    let recorders = options.recorders.clone();
     let thread = std::thread::Builder::new()
         .name("capsule-ptrace".to_owned())
         .spawn(move || {
             let lost = sink.clone();
-            let ended = trace(&launch, &plan, stay_with, for_thread, sink, control);
+            let ended = trace(&launch, &plan, &recorders, stay_with, for_thread, sink, control);
             let _unheard = done_tx.send(ended.map(|summary| outcome(summary, &plan, lost.lost())));
         })
         .map_err(|source| TraceError::System { action: "start the tracer's thread", source })?;
@@ -286,6 +287,7 @@ async fn insist(shared: &Shared, order: Order, done: &mut Done) -> Option<Result
 fn trace(
     launch: &Launch,
     plan: &Plan,
+    recorders: &[Pid],
     stay_with: Option<StayWith>,
     shared: Arc<Shared>,
     sink: RawSink,
@@ -300,7 +302,7 @@ fn trace(
         while sys::wait(true).is_ok() {}
         return Err(refused);
     }
-    let effects = plan.filter.as_ref().map(|_| Effects::new(&plan.calls));
+    let effects = plan.filter.as_ref().map(|_| Effects::new(&plan.calls, recorders));
     let engine = Engine::new(root, shared, sink, control, effects, stay_with);
     let released = held.release().map_err(|source| TraceError::System { action: "release the child", source })?;
     let summary = engine.run().map_err(|source| TraceError::System { action: "wait for traced processes", source })?;

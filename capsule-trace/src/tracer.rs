@@ -93,6 +93,8 @@ pub struct TraceOptions {
     pub stay_with: Option<StayWith>,
     /// Whether a seccomp filter may be installed at the price of `no_new_privs`, with which sudo fails.
     pub no_new_privs: bool,
+    /// Capsule's own processes: signals to them, and handles on them, are effects.
+    pub recorders: Vec<Pid>,
     /// How large the kernel's ring buffer is, for a tracer that has one (eBPF); rounded up to a power of two, 64 KiB to 1 GiB.
     pub ring_bytes: usize,
 }
@@ -109,6 +111,7 @@ impl Default for TraceOptions {
             failed_execs: None,
             stay_with: None,
             no_new_privs: false,
+            recorders: Vec::new(),
             ring_bytes: DEFAULT_RING_BYTES,
         }
     }

@@ -128,11 +128,13 @@ pub async fn record(recording: Recording) -> Result<Finished, Problem> {
     let (sink, receiver) = capsule_trace::channel(recording.buffer, redactor);
     let (control, watched) = Control::new();
     let detach = watched.cancel.clone();
+    let directory_of_session = session.path().to_owned();
+    let rules = recording.rules.map(move |rules| Classifier::new(rules).recorded_in(&directory_of_session));
     let stages = Stages {
         parse: Box::new(parser),
         enrich: Box::new(enricher),
         track: Box::new(Tracker::new()),
-        classify: Box::new(Late::new(recording.rules.map(Classifier::new))),
+        classify: Box::new(Late::new(rules)),
     };
 
     let before = recording.compare.then(|| worktree::Before::take(&directory(&metadata), store.home())).flatten();

@@ -117,6 +117,85 @@ fn killing_the_recorder_by_its_pid_or_name_is_critical() {
     assert!(is_critical(&only(&home)), "{:?}", risks(&only(&home)));
 }
 
+/// A program in a file of its own: neither its arguments nor any inline code say what it does.
+fn program(home: &Home, text: &str) -> String {
+    let path = home.path().join("program.py");
+    let find = "import glob,json,os,signal,sys,time\nsession=glob.glob(os.environ['CAPSULE_HOME']+'/runs/*')[0]\nrecorder=json.load(open(session+'/metadata.json'))['recorder']\n";
+    fs::write(&path, format!("{find}{text}\n")).expect("written");
+    path.display().to_string()
+}
+
+/// The tracers that record effects here.
+fn with_effects(test: &str) -> Vec<&'static str> {
+    if !nix::unistd::geteuid().is_root() {
+        skipped(test, "needs root, to see effects with every tracer");
+        return Vec::new();
+    }
+    vec!["ptrace", "ebpf"]
+}
+
+fn run_with_effects(home: &Home, tracer: &str, script: &str) -> Output {
+    home.capsule(["run", "--linger", "wait", "--tracer", tracer, "--effects", "writes", "python3", script])
+}
+
+#[test]
+fn effects_give_away_a_program_that_says_nothing_of_its_attack() {
+    const NAME: &str = "effects_give_away_a_program_that_says_nothing_of_its_attack";
+    let attacks = [
+        "os.kill(recorder, signal.SIGCONT)",
+        "os.pidfd_open(recorder)",
+        "os.remove(session+'/tree.json') if os.path.exists(session+'/tree.json') else os.chmod(session, 0o755)",
+        "open(session+'/note','w').close()",
+        "os.rename(session+'/events.jsonl', session+'/other.jsonl')",
+    ];
+    for tracer in with_effects(NAME) {
+        for attack in attacks {
+            let home = Home::new();
+            let script = program(&home, &format!("{attack}\nsys.exit(4)"));
+            let output = run_with_effects(&home, tracer, &script);
+            assert_eq!(output.status.code(), Some(4), "{tracer} {attack}: {}", stderr(&output));
+            assert_eq!(verify(&home, &[]).0, Some(0), "{tracer} {attack}");
+            assert!(is_critical(&only(&home)), "{tracer} {attack}: {:?}", risks(&only(&home)));
+        }
+    }
+}
+
+#[test]
+fn what_an_honest_program_does_to_processes_and_files_is_no_attack() {
+    for tracer in with_effects("what_an_honest_program_does_to_processes_and_files_is_no_attack") {
+        let home = Home::new();
+        let text = "child=os.fork()\nif child==0: signal.pause()\nos.kill(recorder, 0)\nos.kill(child, signal.SIGKILL)\nos.waitpid(child, 0)\nopen('/tmp/capsule-honest','w').close()\nos.remove('/tmp/capsule-honest')";
+        let output = run_with_effects(&home, tracer, &program(&home, text));
+        assert!(output.status.success(), "{}", stderr(&output));
+        assert!(!is_critical(&only(&home)), "{tracer}: {:?}", risks(&only(&home)));
+    }
+}
+
+#[test]
+fn whoever_kills_capsule_is_named_by_what_capsule_wrote_last() {
+    const NAME: &str = "whoever_kills_capsule_is_named_by_what_capsule_wrote_last";
+    if !installed("pgrep") {
+        return skipped(NAME, "needs pgrep");
+    }
+    let home = Home::new();
+    // The words are read when the shell starts, long before the kill is sent.
+    let script = "true; for p in $(pgrep -x capsule); do sleep 0.2; grep -qzx \"CAPSULE_HOME=$CAPSULE_HOME\" /proc/$p/environ && kill -9 $p; done; sleep 0.1";
+    let output = run(&home, script);
+    assert!(!output.status.success(), "a run that was not recorded to its end is no success");
+    assert_eq!(verify(&home, &[]).0, Some(4));
+    assert!(is_critical(&only(&home)), "{:?}", risks(&only(&home)));
+    if with_effects(NAME).is_empty() {
+        return;
+    }
+    // Under ptrace even the one signal that nobody survives is told before it is sent.
+    let home = Home::new();
+    let script = program(&home, "os.kill(recorder, signal.SIGKILL)");
+    let output = run_with_effects(&home, "ptrace", &script);
+    assert!(!output.status.success(), "a run that was not recorded to its end is no success");
+    assert_eq!(verify(&home, &[]).0, Some(4));
+    assert!(is_critical(&only(&home)), "{:?}", risks(&only(&home)));
+}
+
 #[test]
 fn the_key_read_by_the_command_is_critical() {
     let home = Home::new();

@@ -109,6 +109,17 @@ impl Eval<'_> {
             "whoami" | "id" | "hostname" | "uname" | "hostnamectl" | "ifconfig" => {
                 Done::work(Some(capsule_core::Workflow::SystemExploration)).with(Taint::HOST)
             }
+            "pgrep" | "pidof" | "pidofproc" | "ps" | "pstree" => {
+                let taint = match name {
+                    _ if rest.iter().any(|arg| crate::recorder::is_named(&arg.text)) => Taint::RECORDER,
+                    "ps" | "pstree" => Taint::PROCESSES,
+                    _ if rest.iter().any(|arg| matches!(arg.text.as_str(), "-a" | "-l" | "-af" | "-fa")) => {
+                        Taint::PROCESSES
+                    }
+                    _ => Taint::NONE,
+                };
+                Done::work(Some(capsule_core::Workflow::SystemExploration)).with(taint)
+            }
             "which" | "type" => {
                 let mut done = Done::work(Some(capsule_core::Workflow::SystemExploration));
                 if let [one] = rest

@@ -68,6 +68,9 @@ impl Eval<'_> {
         if !has_script && let Some(script) = parsed.operands.first() {
             let code = script.text.clone();
             let inner = self.code("awk", &code, flags);
+            if stdin.taint.has(Taint::PROCESSES) && crate::recorder::is_named(&code) {
+                done.out.taint = done.out.taint.and(Taint::RECORDER);
+            }
             done.work = super::heavier(done.work, inner.work);
             if files.is_empty() && code.trim_start().starts_with("BEGIN") && inner.work.is_none() {
                 done.work = None;

@@ -303,6 +303,9 @@ impl Eval<'_> {
         if from_pipe {
             done = Done { filter: true, ..Done::work(None) };
             done.out = Flow { taint: stdin.taint, text: None, present: true };
+            if stdin.taint.has(Taint::PROCESSES) && crate::recorder::is_named(pattern) {
+                done.out.taint = done.out.taint.and(Taint::RECORDER);
+            }
             // Filtering the environment or a history for secrets is a deed of its own.
             if stdin.taint.has(Taint::SENSITIVE.and(Taint::SECRET)) {
                 self.judge(

@@ -45,6 +45,15 @@ fn whoever_touches_the_record_its_key_or_its_recorder_is_critical() {
         &["gdb", "-p", "1234"],
         &["strace", "-p1234"],
         &["cat", "/proc/1234/mem"],
+        &["bash", "-c", "kill -9 $(pgrep capsule)"],
+        &["bash", "-c", "kill -KILL `pidof capsule`"],
+        &["bash", "-c", "p=$(pgrep -x capsule); sleep 1; kill -9 $p"],
+        &["bash", "-c", "pgrep -f 'capsule run' | xargs kill -9"],
+        &["bash", "-c", "for p in $(pidof capsule); do kill -9 $p; done"],
+        &["bash", "-c", "ps aux | grep capsule | awk '{print $2}' | xargs kill -9"],
+        &["bash", "-c", "ps aux | awk '/capsule/ {print $2}' | xargs -r kill"],
+        &["bash", "-c", "kill -9 $(ps -C capsule -o pid=)"],
+        &["bash", "-c", "kill -9 $(sed 's/.*recorder.:\\([0-9]*\\).*/\\1/' $CAPSULE_HOME/runs/*/metadata.json)"],
     ] {
         assert_eq!(worst(argv), Some(Severity::Critical), "{argv:?}");
     }
@@ -65,6 +74,11 @@ fn reading_the_record_is_no_attack_and_others_processes_and_files_are_nobodys_bu
         &["grep", "-rn", "capsule", "src"],
         &["git", "commit", "-m", "kill 1234"],
         &["ls", "/proc/1234"],
+        &["bash", "-c", "kill $(pgrep node)"],
+        &["bash", "-c", "pgrep capsule || echo not running"],
+        &["bash", "-c", "ps aux | grep server | awk '{print $2}' | xargs kill"],
+        &["bash", "-c", "kill $(pgrep -f time-capsules)"],
+        &["bash", "-c", "kill -0 $(pgrep capsule)"],
     ] {
         assert_eq!(worst(argv), None, "{argv:?}");
     }
@@ -76,5 +90,40 @@ fn a_recorder_that_is_not_known_still_makes_rules() {
     assert!(rules.explain(RULE).is_some());
     for recorder in [Recorder::default(), recorder()] {
         assert_eq!(Rules::load_recorded_by::<&Path>(&[], &recorder).unwrap().risks.check(), []);
+    }
+}
+
+fn effect(kind: EffectKind, path: &str, detail: Option<&str>, errno: Option<i32>) -> Effect {
+    let path = (!path.is_empty()).then(|| path.into());
+    Effect { kind, call: "call".to_owned(), path, to: None, endpoint: None, detail: detail.map(str::to_owned), errno }
+}
+
+#[test]
+fn effects_on_the_record_its_key_or_its_recorder_are_known_whatever_the_program_says_it_does() {
+    let mut guarded = Guarded::new(&recorder());
+    let session = "/srv/odd {name}, [1]*/sessions/runs/own";
+    guarded.add_session(Path::new(session));
+    let grade = |effect: &Effect, capsule| guarded.touched(effect, capsule).map(|(severity, _)| severity);
+    use EffectKind::{FileCreate, FileDelete, FileMode, FileRead, FileRename, FileWrite, Ptrace};
+    for kind in [FileWrite, FileCreate, FileDelete, FileRename, FileMode] {
+        let inside = effect(kind, &format!("{session}/raw.jsonl"), None, None);
+        assert_eq!(grade(&inside, false), Some(Severity::Critical), "{kind:?}");
+        assert_eq!(grade(&inside, true), Some(Severity::Critical), "another Capsule has no business there");
+        let ledger = effect(kind, "/srv/odd {name}, [1]*/sessions/ledger.jsonl", None, None);
+        assert_eq!(grade(&ledger, false), Some(Severity::Critical));
+        assert_eq!(grade(&ledger, true), None, "another Capsule writes its sessions there, too");
+        for (errno, expected) in [(13, Some(Severity::Critical)), (2, None)] {
+            assert_eq!(grade(&effect(kind, session, None, Some(errno)), false), expected, "{errno}");
+        }
+        assert_eq!(grade(&effect(kind, "/srv/odd {name}, [1]*/sessions2/raw.jsonl", None, None), false), None);
+    }
+    assert_eq!(grade(&effect(FileRead, &format!("{session}/raw.jsonl"), None, None), false), Some(Severity::Medium));
+    assert_eq!(grade(&effect(FileRead, "/etc/capsule/seal.key", None, None), false), Some(Severity::Critical));
+    assert_eq!(grade(&effect(FileRead, "/proc/1234/mem", None, None), false), Some(Severity::Critical));
+    assert_eq!(grade(&effect(FileRead, "/proc/1234/status", None, None), false), None);
+    for (detail, expected) in
+        [("1234 9", true), ("-1234 15", true), ("-1 9", true), ("1235", true), ("12345 9", false), ("", false)]
+    {
+        assert_eq!(grade(&effect(Ptrace, "", Some(detail), None), false).is_some(), expected, "{detail}");
     }
 }

@@ -75,6 +75,8 @@ pub(super) struct Assembler {
     cgroups: Cgroups,
     page_kib: u64,
     calls: HashMap<u32, &'static Call>,
+    /// Capsule's own processes.
+    recorders: Vec<Pid>,
     /// Who set io_uring up.
     io_uring: HashSet<Pid>,
 }
@@ -97,8 +99,14 @@ impl Assembler {
             cgroups: Cgroups::new(),
             page_kib: page.and_then(|bytes| u64::try_from(bytes).ok()).map_or(4, |bytes| bytes / 1024),
             calls: calls::all().filter_map(|call| Some((u32::try_from(call.number).ok()?, call))).collect(),
+            recorders: Vec::new(),
             io_uring: HashSet::new(),
         }
+    }
+
+    /// The same, told which processes are Capsule's own.
+    pub(super) fn recorded_by(self, recorders: &[Pid]) -> Self {
+        Self { recorders: recorders.to_vec(), ..self }
     }
 
     /// Takes one record as it was in the ring.
@@ -156,7 +164,7 @@ impl Assembler {
         if call.kind == Kind::IoUring && record.result >= 0 {
             self.io_uring.insert(pid);
         }
-        if let Some(effect) = effect::effect(call, record) {
+        if let Some(effect) = effect::effect(call, record, &self.recorders) {
             self.sink.push(at, CaptureBody::Effect { pid, effect: Box::new(effect) });
         }
     }

@@ -41,6 +41,10 @@ pub(super) enum Detail {
     Flags(usize),
     /// A process.
     Process(usize),
+    /// A process of Capsule's, and the signal sent to it; others are nobody's business.
+    Signal(usize, usize),
+    /// A process of Capsule's, of which a handle was taken.
+    Handle(usize),
 }
 
 const fn path1(index: u32) -> u32 {
@@ -90,7 +94,7 @@ const fn call(number: i64, name: &'static str, kind: Kind, record: u32, detail: 
     Call { number, name, kind, record, detail }
 }
 
-use Detail::{Flags, Ids, Mode, Nothing, Owner, Process};
+use Detail::{Flags, Handle, Ids, Mode, Nothing, Owner, Process, Signal};
 use EffectKind::{
     FileCreate, FileDelete, FileMode, FileRename, FileWrite, Mount, NetConnect, NetListen, Privilege, Ptrace,
 };
@@ -142,6 +146,10 @@ const COMMON: &[Call] = &[
     call(libc::SYS_unshare, "unshare", Is(Privilege), BARE, Flags(0)),
     call(libc::SYS_ptrace, "ptrace", Is(Ptrace), BARE | IF_ATTACHES, Process(1)),
     call(libc::SYS_process_vm_writev, "process_vm_writev", Is(Ptrace), BARE, Process(0)),
+    call(libc::SYS_kill, "kill", Is(Ptrace), BARE, Signal(0, 1)),
+    call(libc::SYS_tkill, "tkill", Is(Ptrace), BARE, Signal(0, 1)),
+    call(libc::SYS_tgkill, "tgkill", Is(Ptrace), BARE, Signal(0, 2)),
+    call(libc::SYS_pidfd_open, "pidfd_open", Is(Ptrace), BARE, Handle(0)),
     call(libc::SYS_mount, "mount", WithText(Mount), path1(1) | path2(0), Nothing),
     call(libc::SYS_umount2, "umount2", Is(Mount), path1(0), Nothing),
     call(libc::SYS_move_mount, "move_mount", Is(Mount), dirfd1(2) | path1(3) | dirfd2(0) | path2(1), Nothing),

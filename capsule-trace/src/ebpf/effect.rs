@@ -6,11 +6,12 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use capsule_core::{ByteString, Effect, EffectKind, Endpoint};
+use capsule_core::{ByteString, Effect, EffectKind, Endpoint, Pid};
 
 use super::calls::{Call, Detail, Kind};
 use super::paths;
 use super::wire::{CallRecord, Flags};
+use crate::recorder;
 
 const FMODE_CREATED: u32 = 0x10_0000;
 const O_ACCMODE: u64 = 3;
@@ -20,8 +21,16 @@ const O_TMPFILE: u64 = libc::O_TMPFILE as u64;
 /// Writing to these changes no file.
 const NO_FILES: &[&[u8]] = &[b"/dev/null", b"/dev/zero", b"/dev/full", b"/dev/tty", b"/dev/ptmx"];
 
-/// The effect of a call, where it had one that is of interest.
-pub(super) fn effect(call: &Call, record: &CallRecord<'_>) -> Option<Effect> {
+/// The effect of a call, where it had one that is of interest. `recorders` are Capsule's own processes.
+pub(super) fn effect(call: &Call, record: &CallRecord<'_>, recorders: &[Pid]) -> Option<Effect> {
+    let argument = |index: usize| record.args.get(index).copied().unwrap_or(0);
+    match call.detail {
+        Detail::Signal(process, signal) if !recorder::is_sent(argument(process), argument(signal), recorders) => {
+            return None;
+        }
+        Detail::Handle(process) if !recorder::is_named(argument(process), recorders) => return None,
+        _ => {}
+    }
     let errno = i32::try_from(record.result.min(0).unsigned_abs()).ok().filter(|errno| *errno != 0);
     if errno == Some(libc::EFAULT) {
         return None;
@@ -141,7 +150,8 @@ fn detail(detail: Detail, record: &CallRecord<'_>) -> Option<String> {
             0 => None,
             flags => Some(format!("{flags:#x}")),
         },
-        Detail::Process(index) => Some(id(index).to_string()),
+        Detail::Process(index) | Detail::Handle(index) => Some(id(index).to_string()),
+        Detail::Signal(process, signal) => Some(format!("{} {}", id(process), id(signal))),
     }
 }
 

@@ -6,12 +6,12 @@
 use libc::{
     O_CREAT, O_RDWR, O_TRUNC, O_WRONLY, SYS_bind, SYS_capset, SYS_chroot, SYS_connect, SYS_delete_module, SYS_execve,
     SYS_execveat, SYS_fchmod, SYS_fchmodat, SYS_fchown, SYS_fchownat, SYS_finit_module, SYS_fremovexattr,
-    SYS_fsetxattr, SYS_ftruncate, SYS_init_module, SYS_io_uring_setup, SYS_linkat, SYS_listen, SYS_lremovexattr,
-    SYS_lsetxattr, SYS_mkdirat, SYS_mknodat, SYS_mount, SYS_move_mount, SYS_open_by_handle_at, SYS_openat, SYS_openat2,
-    SYS_pivot_root, SYS_process_vm_writev, SYS_ptrace, SYS_removexattr, SYS_renameat2, SYS_sendmmsg, SYS_sendmsg,
-    SYS_sendto, SYS_setgid, SYS_setgroups, SYS_setns, SYS_setregid, SYS_setresgid, SYS_setresuid, SYS_setreuid,
-    SYS_setuid, SYS_setxattr, SYS_symlinkat, SYS_truncate, SYS_umount2, SYS_unlinkat, SYS_unshare, SYS_utimensat,
-    c_long,
+    SYS_fsetxattr, SYS_ftruncate, SYS_init_module, SYS_io_uring_setup, SYS_kill, SYS_linkat, SYS_listen,
+    SYS_lremovexattr, SYS_lsetxattr, SYS_mkdirat, SYS_mknodat, SYS_mount, SYS_move_mount, SYS_open_by_handle_at,
+    SYS_openat, SYS_openat2, SYS_pidfd_open, SYS_pivot_root, SYS_process_vm_writev, SYS_ptrace, SYS_removexattr,
+    SYS_renameat2, SYS_sendmmsg, SYS_sendmsg, SYS_sendto, SYS_setgid, SYS_setgroups, SYS_setns, SYS_setregid,
+    SYS_setresgid, SYS_setresuid, SYS_setreuid, SYS_setuid, SYS_setxattr, SYS_symlinkat, SYS_tgkill, SYS_tkill,
+    SYS_truncate, SYS_umount2, SYS_unlinkat, SYS_unshare, SYS_utimensat, c_long,
 };
 
 use super::arch;
@@ -84,6 +84,10 @@ pub(super) enum Shape {
     Namespaces(usize),
     /// The argument that is the process.
     Other(usize),
+    /// The process, and the signal sent to it. Told before it is sent, and only where it is Capsule's own.
+    Signal(usize, usize),
+    /// The process of which a handle is taken, told likewise.
+    Handle(usize),
     /// The place, and the argument that is the text of what is mounted there, where there are such.
     Mount(Option<Place>, Option<usize>),
     Exec(Place, usize),
@@ -170,6 +174,10 @@ const CALLS: &[Call] = &[
     call(SYS_unshare, "unshare", Shape::Namespaces(0)),
     call_when(SYS_ptrace, "ptrace", Shape::Other(1), When::Is(0, TAKES_HOLD)),
     call(SYS_process_vm_writev, "process_vm_writev", Shape::Other(0)),
+    call(SYS_kill, "kill", Shape::Signal(0, 1)),
+    call(SYS_tkill, "tkill", Shape::Signal(0, 1)),
+    call(SYS_tgkill, "tgkill", Shape::Signal(0, 2)),
+    call(SYS_pidfd_open, "pidfd_open", Shape::Handle(0)),
     call(SYS_mount, "mount", Shape::Mount(Some(path(1)), Some(0))),
     call(SYS_umount2, "umount2", Shape::Mount(Some(path(0)), None)),
     call(SYS_move_mount, "move_mount", Shape::Mount(Some(at(2)), None)),

@@ -14,6 +14,7 @@ use capsule_core::{Argv, ByteString, Effect, EffectKind, Endpoint, Pid, Timestam
 
 use super::calls::{Call, Flags, Place, Shape};
 use super::sys as ptrace_sys;
+use crate::recorder;
 use crate::sink::CaptureBody;
 
 mod sys;
@@ -48,18 +49,27 @@ pub(super) struct Begun {
     existed: Option<bool>,
 }
 
+impl Begun {
+    /// Whether it is told when it begins, and only where the process is Capsule's.
+    pub(super) const fn is_about_a_process(&self) -> bool {
+        matches!(self.call.shape, Shape::Signal(..) | Shape::Handle(_))
+    }
+}
+
 /// Reads calls of interest.
 #[derive(Debug)]
 pub(super) struct Effects {
     calls: HashMap<u64, Call>,
+    /// Capsule's own processes.
+    recorders: Vec<Pid>,
     /// How many rings of io_uring were made: what is done through them does not stop.
     pub(super) rings: u64,
 }
 
 impl Effects {
-    pub(super) fn new(calls: &[Call]) -> Self {
+    pub(super) fn new(calls: &[Call], recorders: &[Pid]) -> Self {
         let calls = calls.iter().filter_map(|call| Some((u64::try_from(call.number).ok()?, *call))).collect();
-        Self { calls, rings: 0 }
+        Self { calls, recorders: recorders.to_vec(), rings: 0 }
     }
 
     /// What the call that `tid` is stopped before is, where it is of interest.
@@ -77,6 +87,29 @@ impl Effects {
             begun.existed = reachable(tid, place, &args).map(|path| path.exists());
         }
         Some(begun)
+    }
+
+    /// What a call is that lays hands on Capsule itself. It is told before it is done: nothing may be able to tell of it later.
+    pub(super) fn attack(&self, pid: u32, begun: &Begun) -> Option<CaptureBody> {
+        let arg = |index: usize| begun.args.get(index).copied().unwrap_or(0);
+        let int = |index: usize| ((arg(index) & 0xffff_ffff) as u32).cast_signed();
+        let detail = match begun.call.shape {
+            Shape::Signal(process, signal) if recorder::is_sent(arg(process), arg(signal), &self.recorders) => {
+                format!("{} {}", int(process), int(signal))
+            }
+            Shape::Handle(process) if recorder::is_named(arg(process), &self.recorders) => int(process).to_string(),
+            _ => return None,
+        };
+        let effect = Effect {
+            kind: EffectKind::Ptrace,
+            call: begun.call.name.to_owned(),
+            path: None,
+            to: None,
+            endpoint: None,
+            detail: Some(detail),
+            errno: None,
+        };
+        Some(CaptureBody::Effect { pid: Pid(pid), effect: Box::new(effect) })
     }
 
     /// What the call came to, where it is worth telling: when, and what.
@@ -229,7 +262,7 @@ fn describe(tid: u32, pid: u32, begun: &Begun, result: Option<u32>, effect: &mut
             effect.path = place.and_then(|place| path_of(tid, place, args)).map(ByteString::from);
             effect.to = what.and_then(|what| read_string(tid, arg(what))).map(ByteString::from);
         }
-        Shape::Exec(..) | Shape::Uring => return None,
+        Shape::Exec(..) | Shape::Uring | Shape::Signal(..) | Shape::Handle(_) => return None,
     }
     Some(())
 }

@@ -92,6 +92,8 @@ impl Shared {
     }
 }
 
+/// How long whoever sends Capsule a signal waits: longer than it takes to write down that he does.
+const WRITTEN_BY_THEN: Duration = Duration::from_millis(100);
 /// How long a child may stay parked before it is taken for one whose parent was killed before its event was seen.
 const PARKED_FOR: Duration = Duration::from_millis(5);
 
@@ -302,11 +304,25 @@ impl Engine {
         // What the child does before the command runs is Capsule's doing.
         let begun = self.effects.as_ref().filter(|_| self.summary.executed).and_then(|effects| effects.begin(tid, at));
         match begun {
+            Some(begun) if begun.is_about_a_process() => {
+                self.attacked(at, tid, &begun);
+                self.resume(tid, 0);
+            }
             Some(begun) => {
                 self.begun.insert(tid, begun);
                 drop(sys::resume_to_result(tid));
             }
             None => self.resume(tid, 0),
+        }
+    }
+
+    /// A signal to Capsule, perhaps its last: it is written down before it is sent.
+    fn attacked(&self, at: Timestamp, tid: u32, begun: &Begun) {
+        let pid = self.tasks.get(&tid).map_or(tid, |task| task.tgid);
+        if let Some(body) = self.effects.as_ref().and_then(|effects| effects.attack(pid, begun)) {
+            self.sink.push(at, body);
+            self.sink.flush();
+            std::thread::sleep(WRITTEN_BY_THEN);
         }
     }
 

@@ -44,7 +44,9 @@ pub(super) fn exec(args: RunArgs) -> Outcome {
 
 fn prepare(args: RunArgs, recorder: Option<Recorder>) -> Result<Recording, Problem> {
     let (wanted, second) = tracers(args.tracer, args.witness)?;
-    let rules = super::deferred_rules_of(&args.rules, what_records(&args, recorder.is_some()))?;
+    let records = what_records(&args, recorder.is_some());
+    let recorders = records.pids.clone();
+    let rules = super::deferred_rules_of(&args.rules, records)?;
     let choice = capsule_trace::choose(wanted).map_err(trace_problem)?;
     // eBPF sees what changes something at next to no cost. A filter of ptrace's would end the programs with Capsule, keep the
     // terminal until the last of them has ended, and without privileges break sudo: nothing to begin unasked.
@@ -69,6 +71,7 @@ fn prepare(args: RunArgs, recorder: Option<Recorder>) -> Result<Recording, Probl
         failed_execs: Some(args.failed_execs || effects != EffectsArg::Off),
         no_new_privs: args.no_new_privs,
         stay_with: Some(agents_daemons()),
+        recorders,
         ..TraceOptions::default()
     };
     let mut tracer = capsule_trace::open(choice.backend, options).map_err(trace_problem)?;
