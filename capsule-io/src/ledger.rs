@@ -74,6 +74,9 @@ fn chain() -> Chain {
     Chain::new(LEDGER_DOMAIN, "", "ledger")
 }
 
+/// How many entries a ledger has at most whose name may not be durable: some sessions at once may begin it.
+const YOUNG: u64 = 32;
+
 /// Appends an entry; on disk for good before it returns where `durable`.
 pub(crate) fn append(
     home: &Dir,
@@ -106,7 +109,8 @@ pub(crate) fn append(
     file.write_all(&line).map_err(io)?;
     if durable {
         file.sync_all().map_err(io)?;
-        if seq == 0 {
+        // A young ledger's own name may not be on the disk yet, nor that of the directory of sessions beside it.
+        if seq < YOUNG {
             home.sync()?;
         }
     }

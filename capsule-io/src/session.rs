@@ -106,6 +106,8 @@ impl SessionWriter<Unsealed> {
         metadata: &SessionMetadata,
     ) -> Result<(), StoreError> {
         let file = self.dir.create_new(SEALS)?;
+        // What is sealed must not lose its name.
+        self.dir.sync()?;
         let streams = self.state.streams.values().cloned().collect();
         let path = self.dir.path().join(SEALS);
         self.state.keyed = Some(keyed::start(file, path, self.id.clone(), key, streams, every)?);
@@ -258,9 +260,11 @@ fn json<T: Serialize + ?Sized>(value: &T, dir: &Dir, name: &str) -> Result<Vec<u
 /// Makes files durable all at once, which costs little more than one of them.
 fn sync_together<'a>(files: impl Iterator<Item = &'a File>, dir: &Dir) -> Result<(), StoreError> {
     std::thread::scope(|scope| {
-        let threads: Vec<_> = files.map(|file| (file, scope.spawn(|| file.sync_all()))).collect();
+        let thread = |file: &'a File| std::thread::Builder::new().spawn_scoped(scope, || file.sync_all()).ok();
+        let threads: Vec<_> = files.map(|file| (file, thread(file))).collect();
         for (file, thread) in threads {
-            let synced = thread.join().unwrap_or_else(|_panic| file.sync_all());
+            // Where the user has no thread left, one after the other will do.
+            let synced = thread.and_then(|thread| thread.join().ok()).unwrap_or_else(|| file.sync_all());
             synced.map_err(|source| StoreError::io("write", dir.path(), source))?;
         }
         Ok(())

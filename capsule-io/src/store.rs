@@ -174,11 +174,18 @@ pub(crate) fn open_for_writing(path: &Path) -> Result<(Dir, Dir), StoreError> {
     // The home's own parents are the user's business: links among them are followed, its last component is not.
     let home = match Dir::open(path) {
         Err(StoreError::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
+            let there = path.ancestors().skip(1).find(|above| above.is_dir());
             let mut builder = std::fs::DirBuilder::new();
             std::os::unix::fs::DirBuilderExt::mode(builder.recursive(true), 0o700);
             builder.create(path).map_err(|source| StoreError::io("create", path, source))?;
             let dir = Dir::open(path)?;
             dir.protect()?;
+            for made_in in
+                path.ancestors().skip(1).take_while(|above| there.is_some_and(|there| above.starts_with(there)))
+            {
+                // A directory of somebody else's may be closed to us for reading: then its names are his business.
+                drop(std::fs::File::open(made_in).and_then(|made_in| made_in.sync_all()));
+            }
             dir
         }
         other => other?,

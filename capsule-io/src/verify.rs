@@ -78,7 +78,7 @@ pub fn verify(session: &SessionReader, options: &VerifyOptions<'_>) -> Result<Ve
     let mut streams = Vec::new();
     for scanned in scan_all(dir, &account, &keyed)? {
         let elsewhere = diagnose::Elsewhere { session, store: options.store, stream: scanned.stream };
-        streams.push(judge(scanned, &account, &keyed, &elsewhere, &mut problems)?);
+        streams.push(judge(scanned, &account, &keyed, running, &elsewhere, &mut problems)?);
     }
     if let Seals::Fit(sealed) = &account.seals {
         check_tree(dir, sealed.tree.as_deref(), &mut problems)?;
@@ -148,8 +148,10 @@ fn scan_all(dir: &Dir, account: &Account, keyed: &Keyed) -> Result<Vec<Scanned>,
         Ok(Scanned { stream, found })
     };
     let results = std::thread::scope(|scope| {
-        let threads = StreamName::ALL.map(|stream| (stream, scope.spawn(move || walk(stream))));
-        threads.map(|(stream, thread)| thread.join().unwrap_or_else(|_panic| walk(stream)))
+        let thread = |stream| std::thread::Builder::new().spawn_scoped(scope, move || walk(stream)).ok();
+        let threads = StreamName::ALL.map(|stream| (stream, thread(stream)));
+        // Where the user has no thread left, one after the other will do.
+        threads.map(|(stream, thread)| thread.and_then(|thread| thread.join().ok()).unwrap_or_else(|| walk(stream)))
     });
     results.into_iter().collect()
 }
@@ -159,6 +161,7 @@ fn judge(
     scanned: Scanned,
     account: &Account,
     keyed: &Keyed,
+    running: bool,
     elsewhere: &diagnose::Elsewhere<'_>,
     problems: &mut Vec<Problem>,
 ) -> Result<StreamVerdict, StoreError> {
@@ -185,7 +188,10 @@ fn judge(
             return Ok(verdict);
         }
         Found::Missing => {
-            let damage = if account.begun { Damage::FileMissing } else { Damage::Torn };
+            // A power cut takes the names that were not durable yet: before anything was sealed, all of them.
+            let promised = sealed.is_some() || keyed.checkpoints(stream).last().is_some_and(|last| last.records > 0);
+            let never = matches!(account.seals, Seals::None) && !running && !promised;
+            let damage = if never || !account.begun { Damage::Torn } else { Damage::FileMissing };
             problems.push(Problem::file(name, damage));
             return Ok(verdict);
         }

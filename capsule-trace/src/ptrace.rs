@@ -47,7 +47,7 @@ const REMEDY: &str = "allow ptrace: `sysctl kernel.yama.ptrace_scope` must be be
 
 /// Whether a child can be traced: found out by tracing one.
 pub(crate) fn probe() -> Probe {
-    let tried = std::thread::spawn(|| {
+    let tried = std::thread::Builder::new().spawn(|| {
         let held = Held::fork(&Launch::new(["/nonexistent/capsule-probe"]))?;
         let seized = seize(held.pid().0, sys::FOLLOW);
         // Nobody opened the gate: the child ends by itself.
@@ -55,7 +55,11 @@ pub(crate) fn probe() -> Probe {
         while sys::wait(true).is_ok() {}
         seized
     });
-    match tried.join() {
+    let tried = match tried {
+        Ok(thread) => thread.join(),
+        Err(error) => return Probe::unusable(Backend::Ptrace, format!("there is no thread to try it: {error}"), None),
+    };
+    match tried {
         Ok(Ok(())) => Probe::usable(Backend::Ptrace, "built in, needs no privileges"),
         Ok(Err(error)) => {
             let because = match std::error::Error::source(&error) {

@@ -229,7 +229,8 @@ fn trace(
     let root = held.pid();
     let forked = now();
     let mut strace = start(root, effects)?;
-    let messages = strace.stderr.take().map(|stderr| std::thread::spawn(move || keep_messages(stderr)));
+    let keep = |stderr| std::thread::Builder::new().spawn(move || keep_messages(stderr));
+    let messages = strace.stderr.take().map(keep).transpose().map_err(failed("start a thread"))?;
     shared.strace.store(strace.id(), Ordering::Relaxed);
     if let Err(unattached) = wait_until_attached(root, &mut strace) {
         drop(held);

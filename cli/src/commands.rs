@@ -36,6 +36,15 @@ use crate::deferred::Deferred;
 use crate::error::{Outcome, Problem};
 use crate::recording;
 
+/// The exit code of a command that could not be done at all.
+#[must_use]
+pub const fn code_of_a_failure(command: &Command) -> u8 {
+    match command {
+        Command::Run(_) | Command::Attach(_) => exit::CAPSULE_FAILED,
+        _ => exit::FAILURE,
+    }
+}
+
 /// Runs a command.
 ///
 /// # Errors

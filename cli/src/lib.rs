@@ -28,6 +28,7 @@ pub mod watch;
 pub mod worktree;
 
 use std::ffi::OsString;
+use std::panic::AssertUnwindSafe;
 
 use clap::Parser as _;
 
@@ -43,10 +44,13 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
         Ok(args) => args,
         Err(error) => return output::clap(&error),
     };
-    match commands::dispatch(args.command) {
-        Ok(code) => code,
-        Err(problem) if problem.is_broken_pipe() => capsule_core::exit::OK,
-        Err(problem) => report(&problem),
+    let failed = commands::code_of_a_failure(&args.command);
+    // Libraries panic where the system refuses a thread or a descriptor. The hook has said so; the exit code is ours.
+    match std::panic::catch_unwind(AssertUnwindSafe(|| commands::dispatch(args.command))) {
+        Ok(Ok(code)) => code,
+        Ok(Err(problem)) if problem.is_broken_pipe() => capsule_core::exit::OK,
+        Ok(Err(problem)) => report(&problem),
+        Err(_panic) => failed,
     }
 }
 

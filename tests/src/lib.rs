@@ -1,6 +1,7 @@
 //! Drives the `capsule` binary the way a user does, in a home of its own.
 
 pub mod hostile;
+pub mod preload;
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};

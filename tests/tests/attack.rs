@@ -3,13 +3,13 @@
 //! In each case the command's own result is what it would be without Capsule, and the session says what happened.
 
 use std::fs;
-use std::io::Write as _;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
+use tests::preload::Fault;
 use tests::{Home, installed, skipped, stderr, stdout};
 
 fn run(home: &Home, script: &str) -> Output {
@@ -395,36 +395,8 @@ fn a_full_disk_changes_nothing_for_the_command() {
 #[test]
 fn a_disk_that_answers_eio_changes_nothing_for_the_command() {
     const NAME: &str = "a_disk_that_answers_eio_changes_nothing_for_the_command";
-    if !installed("cc") {
-        return skipped(NAME, "needs a C compiler");
-    }
     let home = Home::new();
-    let (source, shim) = (home.path().join("eio.c"), home.path().join("eio.so"));
-    let mut file = fs::File::create(&source).expect("made");
-    file.write_all(
-        br#"#define _GNU_SOURCE
-#include <errno.h>
-#include <stdio.h>
-#include <string.h>
-#include <sys/syscall.h>
-#include <unistd.h>
-/* The third write to a stream of events, and every one after it, fails as a broken disk would. */
-ssize_t write(int fd, const void *from, size_t count) {
-    static int writes;
-    char name[64], path[512];
-    snprintf(name, sizeof name, "/proc/self/fd/%d", fd);
-    ssize_t length = readlink(name, path, sizeof path - 1);
-    if (length > 0) {
-        path[length] = 0;
-        if (strstr(path, "/events.jsonl") && ++writes > 2) { errno = EIO; return -1; }
-    }
-    return syscall(SYS_write, fd, from, count);
-}
-"#,
-    )
-    .expect("written");
-    let built = Command::new("cc").args(["-shared", "-fPIC", "-o"]).arg(&shim).arg(&source).status();
-    assert!(built.is_ok_and(|status| status.success()));
+    let Some(shim) = Fault::Eio.library(NAME, home.path()) else { return };
     let store = home.path().join("store");
     let mut command = home.command(["run", "--linger", "wait", "sh", "-c", MANY]);
     let output = command.env("CAPSULE_HOME", &store).env("LD_PRELOAD", &shim).output().expect("capsule starts");

@@ -97,6 +97,11 @@ pub(super) fn read(
     }
     let metadata = match serde_json::from_slice::<SessionMetadata>(&bytes) {
         Ok(metadata) => metadata,
+        // Nothing vouches for a seal, and the end is missing: renamed before its bytes were on the disk, when power went.
+        Err(error) if committed.is_none() && is_cut(&bytes) => {
+            problems.push(Problem::file(METADATA, Damage::Torn).because(error.to_string()));
+            return Ok(none);
+        }
         Err(error) => return broken(problems, Damage::MetadataAltered, error.to_string()),
     };
     let named = metadata.id.clone();
@@ -120,6 +125,13 @@ pub(super) fn read(
         }
         None => Ok(none),
     }
+}
+
+/// Whether bytes are the beginning of metadata, with or without zeros in the place of the rest.
+fn is_cut(bytes: &[u8]) -> bool {
+    let zeros = bytes.iter().rev().take_while(|byte| **byte == 0).count();
+    let (begin, _) = bytes.split_at(bytes.len() - zeros);
+    serde_json::from_slice::<serde_json::Value>(begin).map_or_else(|error| error.is_eof(), |_| zeros > 0)
 }
 
 /// The sealed bytes and the seal. The file is one line, with its end.
