@@ -159,8 +159,8 @@ pub struct Predicate {
 }
 
 /// What DSSE signs.
-fn pre_authentication(payload: &[u8]) -> Vec<u8> {
-    let head = format!("DSSEv1 {} {PAYLOAD_TYPE} {} ", PAYLOAD_TYPE.len(), payload.len());
+fn pre_authentication(kind: &str, payload: &[u8]) -> Vec<u8> {
+    let head = format!("DSSEv1 {} {kind} {} ", kind.len(), payload.len());
     [head.as_bytes(), payload].concat()
 }
 
@@ -200,7 +200,7 @@ pub fn sign(session: &SessionReader, key: &SigningKey) -> Result<(), StoreError>
     let path = session.path().join(STATEMENT);
     let json = |source| StoreError::Json { path: path.clone(), source };
     let payload = serde_json::to_vec(&statement).map_err(json)?;
-    let signature = key.0.sign(&pre_authentication(&payload));
+    let signature = key.0.sign(&pre_authentication(PAYLOAD_TYPE, &payload));
     let envelope = Envelope {
         payload_type: PAYLOAD_TYPE.to_owned(),
         payload: BASE64.encode(&payload),
@@ -235,7 +235,7 @@ pub fn check_statement(envelope: &[u8], metadata: &[u8], key: &PublicKey) -> Res
     if envelope.payload_type != PAYLOAD_TYPE {
         return Err(StatementError::Form);
     }
-    let signed = pre_authentication(&payload);
+    let signed = pre_authentication(PAYLOAD_TYPE, &payload);
     // The key's name in the envelope is a hint and not signed: the signature alone decides.
     let by_key = envelope.signatures.iter().any(|signature| {
         let bytes = BASE64.decode(&signature.sig).ok().and_then(|bytes| <[u8; 64]>::try_from(bytes).ok());

@@ -154,29 +154,62 @@ fn memory_follows_the_living() {
 
 proptest! {
     /// Whatever the order and content of a trace: one output an input, parents before children, nobody their own
-    /// ancestor, and a process keeps its parent.
+    /// ancestor, a process keeps its place, and whoever has no parent is a root or said to be odd. The counts add up.
     #[test]
-    fn any_trace_gives_a_tree(steps in proptest::collection::vec((0..4_u8, 1..12_u32, 1..12_u32), 0..200)) {
+    fn any_trace_gives_a_tree(steps in proptest::collection::vec((0..7_u8, 1..12_u32, 1..12_u32, 0..8_u64), 0..300)) {
         let mut trace = Trace::default();
         trace.root(1);
-        for (what, a, b) in steps {
+        for (what, a, b, back) in steps {
             match what {
-                0 => trace.fork(a, b),
-                1 => trace.exec(a),
-                2 => trace.exit(a),
+                0 | 1 => trace.fork(a, b),
+                2 => trace.exec(a),
+                3 => trace.exit(a),
+                4 => trace.push(a, Some(b), EventKind::LeftRunning),
+                5 => trace.push(a, Some(b), EventKind::Exit { status: ExitStatus::Exited(0), rusage: None }),
                 _ => trace.push(0, None, EventKind::Diagnostic { reason: String::new() }),
             };
+            // Records of several processors come out of order.
+            if let Some(last) = trace.0.last_mut() {
+                last.event.timestamp = Timestamp(last.event.timestamp.0.saturating_sub(back));
+            }
         }
-        let tracked = trace.run();
+        let mut tracker = Tracker::new();
+        let mut tracked = Vec::new();
+        for event in &trace.0 {
+            tracker.feed(event, &mut tracked);
+        }
+        tracker.finish(&mut tracked);
         prop_assert_eq!(tracked.len(), trace.0.len());
         prop_assert_eq!(&tracked, &trace.run());
-        let mut parents: HashMap<ProcId, Option<ProcId>> = HashMap::new();
+        // One output for each input, whatever the order.
+        let mut seen: Vec<u64> = tracked.iter().map(|t| t.event().seq.0).collect();
+        seen.sort_unstable();
+        prop_assert!(seen.iter().copied().eq(1..=trace.0.len() as u64));
+        let mut places: HashMap<ProcId, (Option<ProcId>, u32, Vec<ProcId>)> = HashMap::new();
         for t in &tracked {
+            let of_nobody = matches!(t.event().kind, EventKind::Diagnostic { .. });
+            prop_assert_eq!(t.proc.is_none(), of_nobody);
             let Some(proc) = t.proc else { continue };
-            prop_assert!(t.parent.is_none_or(|parent| parent < proc));
-            prop_assert!(!t.lineage.contains(&proc));
+            let place = (t.parent, t.depth, t.lineage.to_vec());
+            let known = places.contains_key(&proc);
+            prop_assert_eq!(&*places.entry(proc).or_insert_with(|| place.clone()), &place, "a process keeps its place");
+            prop_assert!(!t.lineage.contains(&proc), "nobody is their own ancestor");
             prop_assert_eq!(t.lineage.last().copied(), t.parent);
-            prop_assert_eq!(*parents.entry(proc).or_insert(t.parent), t.parent);
+            match t.parent {
+                Some(parent) => {
+                    let (_, depth, above) = places.get(&parent).expect("parents come before their children");
+                    prop_assert_eq!(t.depth, depth + 1);
+                    prop_assert_eq!(t.lineage.iter().rev().skip(1).rev().collect::<Vec<_>>(), above.iter().collect::<Vec<_>>());
+                }
+                None => {
+                    prop_assert_eq!(t.depth, 0);
+                    let root = matches!(t.event().kind, EventKind::Spawn(SpawnKind::Root | SpawnKind::Attached));
+                    prop_assert!(known || root || t.anomaly.is_some(), "without a parent: a root, or odd");
+                }
+            }
         }
+        prop_assert_eq!(places.len() as u32, tracker.seen(), "every process that was counted has an event");
+        prop_assert!((1..=tracker.seen()).all(|number| places.contains_key(&ProcId(number))));
+        prop_assert!(tracker.live() <= places.len());
     }
 }

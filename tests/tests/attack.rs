@@ -3,10 +3,11 @@
 //! In each case the command's own result is what it would be without Capsule, and the session says what happened.
 
 use std::fs;
+use std::io::Write as _;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde_json::Value;
 use tests::preload::Fault;
@@ -440,10 +441,20 @@ fn two_runs_at_once_make_two_whole_sessions_and_one_ledger() {
     }
 }
 
+/// The time of the last whole record of a stream.
+fn last_record(path: &Path) -> Option<Duration> {
+    let bytes = fs::read(path).ok()?;
+    let whole = bytes.len() - bytes.iter().rev().position(|byte| *byte == b'\n')?;
+    let line = bytes.get(..whole)?.split(|byte| *byte == b'\n').rev().find(|line| !line.is_empty())?;
+    serde_json::from_slice::<Value>(line).ok()?["timestamp"].as_u64().map(Duration::from_nanos)
+}
+
 /// `CAPSULE_TEST_KILLS` says how often; the fate of each moment is not the test's to choose, so no run is like another.
+/// It says on stderr how long before the kills the last records were made: how much a kill loses.
 #[test]
 fn capsule_killed_at_any_moment_leaves_a_session_that_reads_and_is_never_called_tampered() {
     let kills: u32 = std::env::var("CAPSULE_TEST_KILLS").ok().and_then(|text| text.parse().ok()).unwrap_or(12);
+    let mut lost = Vec::new();
     for round in 0..kills {
         let home = Home::new();
         let mut child = home
@@ -464,6 +475,7 @@ fn capsule_killed_at_any_moment_leaves_a_session_that_reads_and_is_never_called_
         // Before the first metadata there is only the process that we started.
         let own = nix::unistd::Pid::from_raw(i32::try_from(child.id()).expect("a pid"));
         let group: Vec<nix::unistd::Pid> = processes_with(home.path());
+        let moment = SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock");
         nix::sys::signal::kill(recorder.unwrap_or(own), nix::sys::signal::Signal::SIGKILL).expect("killed");
         child.kill().expect("killed");
         child.wait().expect("waited for");
@@ -477,10 +489,16 @@ fn capsule_killed_at_any_moment_leaves_a_session_that_reads_and_is_never_called_
         }
         let (code, verdict) = verify(&home, &[]);
         assert_eq!(code, Some(4), "round {round}: {verdict}");
+        lost.extend(last_record(&session.join("raw.jsonl")).map(|last| moment.saturating_sub(last).as_millis()));
         let report = home.capsule(["report", "latest", "--format", "json"]);
         let metadata = session.join("metadata.json").exists();
         assert!(report.status.success() || !metadata, "round {round}: {}", stderr(&report));
     }
+    lost.sort_unstable();
+    let at = |part: usize| lost.get(lost.len() * part / 100).or(lost.last());
+    let said =
+        format!("last record before the kill, ms: median {:?}, 95% {:?}, most {:?}", at(50), at(95), lost.last());
+    writeln!(std::io::stderr(), "{said} (of {})", lost.len()).expect("stderr");
 }
 
 /// The processes of this test: those that have its home in their environment.

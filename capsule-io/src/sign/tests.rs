@@ -89,6 +89,50 @@ fn keys_are_those_of_openssl() {
 
 #[test]
 fn the_pre_authentication_encoding_is_that_of_the_specification() {
-    let expected = b"DSSEv1 28 application/vnd.in-toto+json 11 hello world";
-    assert_eq!(pre_authentication(b"hello world"), expected);
+    // The test vector of the DSSE protocol (protocol.md, "Test Vectors").
+    let expected = b"DSSEv1 29 http://example.com/HelloWorld 11 hello world";
+    assert_eq!(pre_authentication("http://example.com/HelloWorld", b"hello world"), expected);
+    assert_eq!(pre_authentication("", b""), b"DSSEv1 0  0 ");
+    // Lengths are of bytes.
+    assert_eq!(pre_authentication("t", "\u{e9}".as_bytes()), "DSSEv1 1 t 2 \u{e9}".as_bytes());
+}
+
+#[test]
+fn the_signature_of_a_known_statement_is_the_known_one() {
+    let private = "-----BEGIN PRIVATE KEY-----\n\
+        MC4CAQAwBQYDK2VwBCIEIJr34WYoy21k2HF63Ph1AZGZaaaWPDH+yLKYXK4AGnvT\n-----END PRIVATE KEY-----\n";
+    let key = SigningKey::from_pem(private).unwrap();
+    // Ed25519 signatures are deterministic; these were made by Python's `cryptography` 48 (OpenSSL).
+    for (kind, payload, signature) in [
+        (
+            PAYLOAD_TYPE,
+            &b"{\"_type\":\"https://in-toto.io/Statement/v1\"}"[..],
+            "IFuR53vqcvNT9rvqnT9rEXiKDPQm7TRvViR4S+kBcuzDGW/4l64cwBuJYiDjnEhd/mgD7oz7I9jIJosVeLr7AQ==",
+        ),
+        (
+            "http://example.com/HelloWorld",
+            b"hello world",
+            "e+OQiEDd6mcyN2AlNGSXT1/rYCxr8CobwZfcsI3qhJxY5YwSyMrj5iJVR+Z7sihS4GrBLlplyqdxGRAjTf8JCw==",
+        ),
+    ] {
+        assert_eq!(BASE64.encode(key.0.sign(&pre_authentication(kind, payload)).to_bytes()), signature);
+    }
+}
+
+#[test]
+fn the_statement_has_the_fields_of_in_toto_in_its_words() {
+    let (home, id, _) = signed();
+    let envelope: Envelope = serde_json::from_slice(&fs::read(home.path(&id, STATEMENT)).unwrap()).unwrap();
+    let payload = String::from_utf8(BASE64.decode(&envelope.payload).unwrap()).unwrap();
+    let metadata = fs::read(home.path(&id, METADATA)).unwrap();
+    let seal = home.verdict(&id).seal.unwrap();
+    let expected = format!(
+        "{{\"_type\":\"https://in-toto.io/Statement/v1\",\"subject\":[{{\"name\":\"metadata.json\",\"digest\":{{\"blake3\":\"{}\",\
+         \"sha256\":\"{}\"}}}}],\"predicateType\":\"https://github.com/capsule-rs/capsule/session/v1\",\"predicate\":{{\
+         \"session\":\"{id}\",\"seal\":\"{seal}\",\"capsule\":",
+        blake3::hash(&metadata).to_hex(),
+        hex(&Sha256::digest(&metadata)),
+    );
+    assert!(payload.starts_with(&expected), "{payload}\n{expected}");
+    assert_eq!(envelope.payload_type, "application/vnd.in-toto+json");
 }
