@@ -82,6 +82,26 @@ fn a_session_directory_swapped_by_the_command_is_put_aside() {
 }
 
 #[test]
+fn files_replaced_by_links_while_they_are_written_are_not_followed() {
+    let home = Home::new();
+    let victim = home.path().join("victim");
+    fs::write(&victim, "untouched").expect("written");
+    let script = format!(
+        "sleep 0.2; cd \"$CAPSULE_HOME\"/runs/*; for f in raw.jsonl events.jsonl tree.json metadata.json; do rm -f $f; ln -s {} $f; done; sleep 0.2; exit 6",
+        victim.display()
+    );
+    let output = run(&home, &script);
+    assert_eq!(output.status.code(), Some(6), "{}", stderr(&output));
+    let session = only(&home);
+    assert_eq!(fs::read_to_string(&victim).expect("read"), "untouched");
+    for name in ["raw.jsonl", "events.jsonl", "tree.json", "metadata.json"] {
+        assert!(fs::symlink_metadata(session.join(name)).expect("is there").is_file(), "{name}");
+    }
+    assert_eq!(verify(&home, &[]).0, Some(0));
+    assert!(disturbances(&session).contains("replaced") && is_critical(&session), "{}", disturbances(&session));
+}
+
+#[test]
 fn a_stream_overwritten_by_the_command_is_tampered_with_at_its_first_record() {
     let home = Home::new();
     let output = run(&home, "sleep 0.3; for f in \"$CAPSULE_HOME\"/runs/*/events.jsonl; do : > $f; done; exit 3");
@@ -465,8 +485,13 @@ fn capsule_killed_at_any_moment_leaves_a_session_that_reads_and_is_never_called_
         while sessions(home.path()).is_empty() && begun.elapsed() < Duration::from_secs(60) {
             std::thread::sleep(Duration::from_millis(1));
         }
-        std::thread::sleep(Duration::from_micros(u64::from(round) * 7_919 % 400_000));
         let session = only(&home);
+        // From the first moment on in one half, in the middle of the storm in the other.
+        let recorded = || fs::metadata(session.join("raw.jsonl")).is_ok_and(|raw| raw.len() > 0);
+        while round % 2 == 1 && !recorded() && begun.elapsed() < Duration::from_secs(60) {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        std::thread::sleep(Duration::from_micros(u64::from(round) * 7_919 % 400_000));
         let recorder = fs::read(session.join("metadata.json"))
             .ok()
             .and_then(|bytes| serde_json::from_slice::<Value>(&bytes).ok())

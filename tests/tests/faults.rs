@@ -170,3 +170,66 @@ fn programs_that_trace_unshare_and_leave_are_recorded_and_end_as_they_would() {
         assert!(ran(&["/bin/echo", "inside", "1"]) && ran(&["/bin/echo", "away"]), "{tracer}");
     }
 }
+
+/// A control group with one limit, of either version; removed at the end.
+struct Group(std::path::PathBuf);
+
+impl Group {
+    fn new(controller: &str, [first, second]: [&str; 2], limit: &str) -> Option<Self> {
+        let name = format!("capsule-test-{}-{controller}", std::process::id());
+        let places = [format!("/sys/fs/cgroup/{controller}/{name}"), format!("/sys/fs/cgroup/{name}")];
+        places.iter().zip([first, second]).find_map(|(place, file)| {
+            fs::create_dir(place).ok()?;
+            let group = Self(place.into());
+            // Made by the kernel, or there is no such limit here.
+            let limited = group.0.join(file).exists() && fs::write(group.0.join(file), limit).is_ok();
+            limited.then_some(group)
+        })
+    }
+
+    /// The words that put a shell into the group and make it a Python program.
+    fn enter(&self, program: &str) -> String {
+        format!("echo $$ >{}/cgroup.procs && exec python3 -c '{program}'", self.0.display())
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        // What is left in it ends by itself; a group that stays is the machine's trouble, not the test's.
+        drop(fs::remove_dir(&self.0));
+    }
+}
+
+#[test]
+fn a_fork_bomb_in_a_group_of_its_own_is_recorded_to_its_end() {
+    let name = "a_fork_bomb_in_a_group_of_its_own_is_recorded_to_its_end";
+    let Some(group) = Group::new("pids", ["pids.max", "pids.max"], "50") else {
+        return skipped(name, "no control group for processes can be made");
+    };
+    // Every process forks as fast as it can, for a second.
+    let bomb = "import os,sys,time\nend=time.time()+1\nroot=os.getpid()\nwhile time.time()<end:\n  try: os.fork()\n  except OSError: time.sleep(0.02)\ntime.sleep(0.2)\nsys.exit(8 if os.getpid()==root else 0)";
+    for tracer in ["ptrace", "auto"] {
+        let home = Home::new();
+        let output =
+            home.capsule(["run", "-q", "--linger", "wait", "--tracer", tracer, "sh", "-c", &group.enter(bomb)]);
+        assert_eq!(output.status.code(), Some(8), "{tracer}: {}", stderr(&output));
+        assert_eq!(verify(&home, &[]).0, Some(0), "{tracer}");
+        let events = home.stream("events");
+        let count = |kind: &str| events.iter().filter(|event| event["event_type"] == kind).count();
+        assert!(count("spawn") > 30, "{tracer}: {} spawns", count("spawn"));
+        assert_eq!((count("spawn"), count("gap")), (count("exit"), 0), "{tracer}: whoever began has ended");
+    }
+}
+
+#[test]
+fn a_command_that_the_kernel_kills_for_its_memory_is_recorded_as_killed() {
+    let name = "a_command_that_the_kernel_kills_for_its_memory_is_recorded_as_killed";
+    let Some(group) = Group::new("memory", ["memory.limit_in_bytes", "memory.max"], "67108864") else {
+        return skipped(name, "no control group for memory can be made");
+    };
+    let home = Home::new();
+    let script = group.enter("held=b\"x\" * (1 << 30)");
+    let output = home.capsule(["run", "-q", "--linger", "wait", "sh", "-c", &script]);
+    assert_eq!(output.status.code(), Some(137), "{}", stderr(&output));
+    assert_eq!((verify(&home, &[]).0, &home.metadata()["signal"]), (Some(0), &9.into()));
+}
