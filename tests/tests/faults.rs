@@ -4,7 +4,9 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::process::ExitStatusExt as _;
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tests::preload::Fault;
@@ -91,6 +93,50 @@ fn descriptors_that_run_out_for_capsule_stop_it_before_the_command_or_not_at_all
         }
     }
     assert!(ran > 4, "the limits are not all too low");
+}
+
+#[test]
+fn memory_that_runs_out_for_capsule_is_like_a_kill_and_the_command_lives_on() {
+    let name = "memory_that_runs_out_for_capsule_is_like_a_kill_and_the_command_lives_on";
+    if !installed("prlimit") {
+        return skipped(name, "needs prlimit");
+    }
+    let mut whole = 0;
+    for megabytes in [110, 125, 140, 155, 170, 185, 4000] {
+        let home = Home::new();
+        let (begin, end) = (home.path().join("begin"), home.path().join("end"));
+        let script = format!(
+            "echo >{}; for i in 1 2 3 4 5 6 7 8 9; do /bin/true; done; echo >{}; exit 7",
+            begin.display(),
+            end.display()
+        );
+        let output = Command::new("prlimit")
+            .arg(format!("--as={}", megabytes << 20))
+            .arg(capsule_binary())
+            .args(["run", "-q", "--linger", "wait", "--tracer", "ptrace", "sh", "-c", &script])
+            .env("CAPSULE_HOME", home.path().join("store"))
+            .env_remove("CAPSULE_TRACER")
+            .output()
+            .expect("prlimit starts");
+        // Rust ends a program that gets no memory by SIGABRT.
+        let code = output.status.code().or(output.status.signal().map(|signal| 128 + signal));
+        assert!(matches!(code, Some(7 | 125 | 134)), "{megabytes}: {code:?} {}", stderr(&output));
+        let begun = Instant::now();
+        while begin.exists() && !end.exists() && begun.elapsed() < Duration::from_secs(60) {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        assert_eq!(begin.exists(), end.exists(), "{megabytes}: the command that began came to its end");
+        let mut verify = home.command(["verify"]);
+        let verdict = verify.env("CAPSULE_HOME", home.path().join("store")).output().expect("capsule starts");
+        let expected = if code == Some(7) { &[0][..] } else { &[1, 4] };
+        assert!(
+            verdict.status.code().is_some_and(|code| expected.contains(&code)),
+            "{megabytes}: {}",
+            stdout(&verdict)
+        );
+        whole += usize::from(code == Some(7));
+    }
+    assert!(whole > 0, "the limits are not all too low");
 }
 
 /// Limits are the user's, so that this runs as one that has no other processes.

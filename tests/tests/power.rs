@@ -219,7 +219,9 @@ fn recorded(test: &str, key: bool) -> Option<Run> {
     }
     // Two sessions: the second finds a ledger, and a key that was used.
     for _ in 0..2 {
-        capsule(&[&args[..], &["sh", "-c", "/bin/true; /bin/true"]].concat());
+        // Long enough for seals between the first and the last.
+        let command = if key { "/bin/true; sleep 1.3; /bin/true" } else { "/bin/true; /bin/true" };
+        capsule(&[&args[..], &["sh", "-c", command]].concat());
     }
     let ops = journal(&fs::read(&journal_file).expect("a journal"));
     Some(Run { home, store, ops })

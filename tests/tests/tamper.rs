@@ -100,3 +100,32 @@ fn a_session_that_is_not_there_cannot_be_checked() {
     assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
     assert!(stderr(&output).contains("nothing"));
 }
+
+#[test]
+fn records_of_another_session_of_the_same_store_are_named_as_its() {
+    let home = Home::new();
+    let run = || assert!(home.capsule(["run", "-q", "sh", "-c", "/bin/true; /bin/echo one"]).status.success());
+    let sessions = || {
+        let entries = std::fs::read_dir(home.path().join("runs")).expect("sessions");
+        let mut paths: Vec<PathBuf> = entries.map(|entry| entry.expect("a session").path()).collect();
+        paths.sort_by_key(|path| std::fs::metadata(path.join("raw.jsonl")).and_then(|raw| raw.modified()).ok());
+        paths
+    };
+    run();
+    run();
+    let [first, second] = sessions().try_into().expect("two sessions");
+    let name = first.file_name().expect("a name").to_string_lossy().into_owned();
+    // A whole stream, and the second half of one.
+    let read = |path: &PathBuf| std::fs::read_to_string(path.join("events.jsonl")).expect("it can be read");
+    let (theirs, ours) = (read(&first), read(&second));
+    let half: String = ours.lines().take(3).chain(theirs.lines().skip(3)).map(|line| format!("{line}\n")).collect();
+    for (text, record) in [(theirs, 1), (half, 4)] {
+        std::fs::write(second.join("events.jsonl"), text).expect("it can be written");
+        let output = home.capsule(["verify", "latest", "--json"]);
+        let verdict: Value = serde_json::from_slice(&output.stdout).expect("a JSON verdict");
+        let problem = &verdict["problems"][0];
+        assert_eq!(output.status.code(), Some(3), "{verdict}");
+        assert_eq!((&problem["damage"], &problem["record"]), (&"spliced".into(), &record.into()), "{verdict}");
+        assert!(problem["from"].as_str().is_some_and(|from| from.contains(&name)), "{verdict}");
+    }
+}
