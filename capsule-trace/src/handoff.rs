@@ -21,6 +21,8 @@ pub enum Part {
     Recorder(Recorder),
     /// Waited, and must end with this exit code.
     Waiter(u8),
+    /// Waited for a recorder that was killed by this signal: nobody recorded the command to its end.
+    Bereft(i32),
 }
 
 /// The recorder's way to let the waiter go.

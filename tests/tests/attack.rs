@@ -127,6 +127,24 @@ fn the_command_that_kills_capsule_leaves_a_session_that_reads() {
 }
 
 #[test]
+fn the_terminal_is_told_that_capsule_was_killed_and_the_command_lives_on() {
+    let home = Home::new();
+    let end = home.path().join("end");
+    let script = format!(
+        "sleep 0.3; pid=$(sed 's/.*\"recorder\":\\([0-9]*\\).*/\\1/' \"$CAPSULE_HOME\"/runs/*/metadata.json); kill -9 $pid; sleep 0.2; echo >{}",
+        end.display()
+    );
+    let output = home.capsule(["run", "-q", "sh", "-c", &script]);
+    assert_eq!(output.status.code(), Some(137), "{}", stderr(&output));
+    assert!(stderr(&output).contains("Capsule itself was killed by signal 9"), "{}", stderr(&output));
+    let begun = Instant::now();
+    while !end.exists() && begun.elapsed() < Duration::from_secs(60) {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    assert!(end.exists(), "the command came to its end");
+}
+
+#[test]
 fn killing_the_recorder_by_its_pid_or_name_is_critical() {
     let home = Home::new();
     // A signal that does nothing, sent with the program and not the shell's own `kill`.

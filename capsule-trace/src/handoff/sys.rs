@@ -44,7 +44,7 @@ pub(super) fn part() -> io::Result<Part> {
     if child != 0 {
         drop(writing);
         if child > 0 {
-            return Ok(Part::Waiter(wait(child, &reading)));
+            return Ok(wait(child, &reading));
         }
         let refused = io::Error::last_os_error();
         // SAFETY: it was filled in above.
@@ -69,8 +69,8 @@ fn heard() -> libc::sigset_t {
     }
 }
 
-/// Waits for the recorder, and says with which code to end.
-fn wait(recorder: libc::pid_t, told: &OwnedFd) -> u8 {
+/// Waits for the recorder, and says how to end.
+fn wait(recorder: libc::pid_t, told: &OwnedFd) -> Part {
     let heard = heard();
     loop {
         let mut signal = 0;
@@ -91,7 +91,7 @@ fn wait(recorder: libc::pid_t, told: &OwnedFd) -> u8 {
         let mut code = 0_u8;
         // SAFETY: one byte, into a byte.
         if unsafe { libc::read(told.as_raw_fd(), (&raw mut code).cast(), 1) } == 1 {
-            return code;
+            return Part::Waiter(code);
         }
         loop {
             let mut status = 0;
@@ -100,10 +100,10 @@ fn wait(recorder: libc::pid_t, told: &OwnedFd) -> u8 {
                 break;
             }
             if libc::WIFEXITED(status) {
-                return u8::try_from(libc::WEXITSTATUS(status)).unwrap_or(125);
+                return Part::Waiter(u8::try_from(libc::WEXITSTATUS(status)).unwrap_or(125));
             }
             if libc::WIFSIGNALED(status) {
-                return u8::try_from(128 + libc::WTERMSIG(status)).unwrap_or(125);
+                return Part::Bereft(libc::WTERMSIG(status));
             }
             // Stopped, because the command was: the shell must see it here.
             // SAFETY: plain numbers.

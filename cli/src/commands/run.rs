@@ -27,6 +27,13 @@ pub(super) fn exec(args: RunArgs) -> Outcome {
     let recorder = match args.linger {
         LingerArg::Auto => match handoff::part() {
             Ok(Part::Waiter(code)) => return Ok(code),
+            Ok(Part::Bereft(signal)) => {
+                output::say(&format!(
+                    "error: Capsule itself was killed by signal {signal} while it recorded: the command may run on unrecorded, and its session is not sealed"
+                ));
+                output::say("capsule report latest shows what was recorded until then");
+                return Ok(u8::try_from(i32::from(exit::SIGNAL_BASE) + signal).unwrap_or(exit::CAPSULE_FAILED));
+            }
             Ok(Part::Recorder(recorder)) => Some(recorder),
             // Then the terminal waits for the whole recording, as with the other choices.
             Err(_refused) => None,
