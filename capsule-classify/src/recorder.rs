@@ -35,6 +35,8 @@ pub struct Recorder {
     pub keys: Vec<PathBuf>,
     /// Capsule's own processes.
     pub pids: Vec<Pid>,
+    /// Capsule's own executable: another one that runs it is another Capsule of the user's.
+    pub program: Option<PathBuf>,
 }
 
 impl Recorder {
@@ -101,6 +103,8 @@ pub(crate) struct Guarded {
     homes: Vec<Vec<u8>>,
     keys: Vec<Vec<u8>>,
     pids: Vec<Pid>,
+    /// Capsule's executable.
+    programs: Vec<Vec<u8>>,
     /// The session's own directory, which not even another Capsule changes.
     own: Vec<Vec<u8>>,
 }
@@ -111,6 +115,7 @@ impl Guarded {
             homes: recorder.home.iter().flat_map(|home| forms(home)).collect(),
             keys: recorder.keys.iter().flat_map(|key| forms(key)).collect(),
             pids: recorder.pids.clone(),
+            programs: recorder.program.iter().flat_map(|program| forms(program)).collect(),
             own: Vec::new(),
         }
     }
@@ -119,8 +124,14 @@ impl Guarded {
         self.own = forms(directory);
     }
 
+    /// Whether an executable is Capsule's own; a name alone could be anybody's.
+    pub(crate) fn is_capsule(&self, executable: &[u8]) -> bool {
+        self.programs.iter().any(|program| program == executable)
+    }
+
     /// What an effect does to the recording, where it does something: how grave that is, and to what. What was refused was
-    /// tried all the same. `capsule` is whether the program is, by its name, another Capsule of the user's.
+    /// tried all the same. `capsule` is whether the program is another Capsule
+    /// of the user's.
     pub(crate) fn touched(&self, effect: &Effect, capsule: bool) -> Option<(Severity, String)> {
         let tried = [refusal::EACCES, refusal::EPERM, refusal::EROFS, refusal::EBUSY];
         if effect.errno.is_some_and(|errno| !tried.contains(&errno)) {

@@ -39,6 +39,8 @@ struct Live {
     argv: Option<Argv>,
     cwd: Option<ByteString>,
     elevated: bool,
+    /// It runs Capsule's own executable.
+    capsule: bool,
     known: Option<Arc<Known>>,
     role: Role,
     label: Label,
@@ -105,6 +107,7 @@ impl Classifier {
             argv: None,
             cwd: None,
             elevated: false,
+            capsule: false,
             known: None,
             role,
             label: Label::Unknown,
@@ -370,6 +373,8 @@ impl Stage for Classifier {
     fn feed(&mut self, input: &TrackedEvent, out: &mut Vec<Finding>) {
         let Some(proc) = input.proc else { return };
         let (at, seq) = (input.event().timestamp, input.event().seq);
+        let exe = input.enriched.context.as_ref().and_then(|context| context.exe.value());
+        let capsule = exe.is_some_and(|exe| self.rules.guarded.is_capsule(exe.as_bytes()));
         let live = self.entry(proc, input);
         match &input.event().kind {
             EventKind::Exec(exec) => {
@@ -378,6 +383,7 @@ impl Stage for Classifier {
                 live.elevated =
                     context.and_then(|context| context.ids.value()).is_some_and(|ids| ids.euid == 0 && ids.uid != 0);
                 live.argv = Some(exec.argv.clone());
+                live.capsule = capsule;
                 live.event = seq;
                 self.judge(proc, None);
                 self.report(proc, input, out);

@@ -2,10 +2,11 @@
 
 use std::ffi::c_int;
 
-use capsule_core::Backend;
+use capsule_core::{Backend, Pid};
 
 use crate::backend::{Probe, not_here};
 use crate::error::TraceError;
+use crate::sink::RawSink;
 use crate::tracer::{TraceOptions, Tracer};
 
 mod sys;
@@ -29,6 +30,11 @@ pub(crate) fn open(_backend: Backend, _options: TraceOptions) -> Option<Box<dyn 
 pub(crate) fn witnessed(first: Box<dyn Tracer>) -> Result<Box<dyn Tracer>, TraceError> {
     drop(first);
     Err(not_here(Backend::Ebpf))
+}
+
+/// Records of Linux's kernel programs: nothing here reads them, and nothing is said.
+pub fn replay_ring(_records: &[u8], _root: Pid, sink: RawSink) {
+    drop(sink);
 }
 
 /// What a child must do before its exec: nothing can be asked of it here.

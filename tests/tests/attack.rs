@@ -200,6 +200,34 @@ fn effects_give_away_a_program_that_says_nothing_of_its_attack() {
 }
 
 #[test]
+fn another_capsule_is_no_attack_and_a_program_that_only_has_its_name_is() {
+    for tracer in with_effects("another_capsule_is_no_attack_and_a_program_that_only_has_its_name_is") {
+        let home = Home::new();
+        let inner =
+            format!("{} run -q --tracer ebpf --linger wait /bin/true; exit 4", tests::capsule_binary().display());
+        let run = |home: &Home, script: &str| {
+            home.capsule(["run", "--linger", "wait", "--tracer", tracer, "--effects", "writes", "sh", "-c", script])
+        };
+        let output = run(&home, &inner);
+        assert_eq!(output.status.code(), Some(4), "{}", stderr(&output));
+        let found = sessions(home.path());
+        assert_eq!(found.len(), 2, "{tracer}: the outer and the inner one");
+        assert!(found.iter().all(|session| !is_critical(session)), "{tracer}: {found:?}");
+        let home = Home::new();
+        let script = "cp \"$(command -v touch)\" \"$CAPSULE_HOME/../capsule\"; d=$CAPSULE_HOME; \"$CAPSULE_HOME/../capsule\" \"$d\"/ledger.jsonl; rm \"$d/../capsule\"";
+        let output = Command::new(tests::capsule_binary())
+            .args(["run", "--linger", "wait", "--tracer", tracer, "--effects", "writes", "sh", "-c", script])
+            .env("CAPSULE_HOME", home.path().join("store"))
+            .env_remove("CAPSULE_TRACER")
+            .output()
+            .expect("capsule starts");
+        assert!(output.status.success(), "{}", stderr(&output));
+        let session = sessions(&home.path().join("store")).pop().expect("a session");
+        assert!(is_critical(&session), "{tracer}: {:?}", risks(&session));
+    }
+}
+
+#[test]
 fn what_an_honest_program_does_to_processes_and_files_is_no_attack() {
     for tracer in with_effects("what_an_honest_program_does_to_processes_and_files_is_no_attack") {
         let home = Home::new();

@@ -10,6 +10,7 @@ fn recorder() -> Recorder {
         home: Some("/srv/odd {name}, [1]*/sessions".into()),
         keys: vec!["/etc/capsule/seal.key".into()],
         pids: vec![Pid(1234), Pid(1235)],
+        program: Some("/opt/capsule/bin/capsule".into()),
     }
 }
 
@@ -118,6 +119,7 @@ fn effects_on_the_record_its_key_or_its_recorder_are_known_whatever_the_program_
         assert_eq!(grade(&effect(kind, "/srv/odd {name}, [1]*/sessions2/raw.jsonl", None, None), false), None);
     }
     assert_eq!(grade(&effect(FileRead, &format!("{session}/raw.jsonl"), None, None), false), Some(Severity::Medium));
+    assert!(guarded.is_capsule(b"/opt/capsule/bin/capsule") && !guarded.is_capsule(b"/tmp/capsule"));
     assert_eq!(grade(&effect(FileRead, "/etc/capsule/seal.key", None, None), false), Some(Severity::Critical));
     assert_eq!(grade(&effect(FileRead, "/proc/1234/mem", None, None), false), Some(Severity::Critical));
     assert_eq!(grade(&effect(FileRead, "/proc/1234/status", None, None), false), None);

@@ -5,16 +5,13 @@ use std::sync::Arc;
 use capsule_core::{Effect, Evidence, Finding, ProcId, RiskEvent, Seq, Severity, TrackedEvent};
 
 use super::{Classifier, REPORTED_KEPT};
-use crate::knowledge::plain_name;
 use crate::recorder::RULE;
 
 impl Classifier {
     /// Reports an effect that touches the session, its key or Capsule's processes.
     pub(super) fn guard(&mut self, proc: ProcId, effect: &Effect, event: &TrackedEvent, out: &mut Vec<Finding>) {
         let Some(live) = self.live.get_mut(&proc) else { return };
-        let program = live.argv.as_ref().and_then(|argv| argv.get(0)).unwrap_or_default();
-        let capsule = plain_name(&String::from_utf8_lossy(program)) == "capsule";
-        let Some((severity, detail)) = self.rules.guarded.touched(effect, capsule) else { return };
+        let Some((severity, detail)) = self.rules.guarded.touched(effect, live.capsule) else { return };
         // A user's change to the rule may make it less than that, or silence it.
         let Some((info, limit, adjusted)) = self.rules.session_rule(RULE) else { return };
         let severity = severity.min(limit);

@@ -89,6 +89,61 @@ fn a_home_that_is_a_link_is_refused() {
 }
 
 #[test]
+fn links_in_the_place_of_sessions_ledger_or_key_are_refused_and_not_followed() {
+    for name in ["runs", "ledger.jsonl", "key"] {
+        let home = Home::new();
+        home.store.prepare().unwrap();
+        let (place, target) = (home.store.home().join(name), home.outside().join("elsewhere"));
+        if name == "runs" {
+            fs::remove_dir(&place).unwrap();
+            fs::create_dir(&target).unwrap();
+        } else {
+            fs::write(&target, "untouched").unwrap();
+        }
+        symlink(&target, &place).unwrap();
+        let id = home.metadata(1).id;
+        let refused = match name {
+            "key" => crate::SealingKey::take_from(&place, &id).err(),
+            _ => home.store.create(&home.metadata(1)).err(),
+        };
+        assert!(matches!(refused, Some(StoreError::WrongKind { .. })), "{name}: {refused:?}");
+        let kept = if name == "runs" {
+            fs::read_dir(&target).unwrap().count() == 0
+        } else {
+            fs::read(&target).unwrap() == b"untouched"
+        };
+        assert!(kept, "{name}");
+    }
+}
+
+#[test]
+fn the_names_of_files_that_are_being_written_cannot_be_guessed() {
+    let home = Home::new();
+    let (session, metadata) = home.begin(1);
+    let mut names = std::collections::BTreeSet::new();
+    for _ in 0..50 {
+        let dir = crate::dir::Dir::open(session.path()).unwrap();
+        let pending = dir.stage(b"x", false).unwrap();
+        let found: Vec<String> =
+            dir.names().unwrap().into_iter().filter(|name| name.starts_with(".pending-")).collect();
+        assert_eq!(found.len(), 1, "{found:?}");
+        names.extend(found);
+        drop(pending);
+    }
+    // 64 random bits each, made with O_EXCL, and gone when they do not get to their place.
+    assert_eq!(names.len(), 50);
+    assert!(names.iter().all(|name| name.len() == ".pending-".len() + 16));
+    session.update(&metadata).unwrap();
+    assert!(
+        fs::read_dir(session.path()).unwrap().all(|entry| !entry
+            .unwrap()
+            .file_name()
+            .to_string_lossy()
+            .starts_with(".pending"))
+    );
+}
+
+#[test]
 fn sessions_of_one_second_are_in_the_order_of_their_start() {
     let home = Home::new();
     let second = 1_705_329_000_000_000_000;

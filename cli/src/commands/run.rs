@@ -122,6 +122,7 @@ fn what_records(args: &RunArgs, parted: bool) -> capsule_classify::Recorder {
         home: Store::open().ok().map(|store| store.home().to_owned()),
         keys: args.key.iter().chain(&args.sign).cloned().collect(),
         pids,
+        program: std::env::current_exe().ok(),
     }
 }
 

@@ -36,17 +36,12 @@ pub(super) fn eslogger(input: &[u8]) {
 }
 
 /// Records of the kernel programs, each after its length.
-#[cfg(target_os = "linux")]
 pub(super) fn ebpf(input: &[u8]) {
     let (sink, receiver) = channel(ROOM, Redactor::new([7; 32]));
     sink.push(Timestamp(1), root(Pid(1000)));
     capsule_trace::replay_ring(input, Pid(1000), sink);
     follow(&received(receiver));
 }
-
-/// There is no decoder elsewhere.
-#[cfg(not(target_os = "linux"))]
-pub(super) fn ebpf(_input: &[u8]) {}
 
 const fn root(child: Pid) -> CaptureBody {
     CaptureBody::Spawn { parent: None, child, how: SpawnKind::Root }
