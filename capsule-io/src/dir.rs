@@ -139,7 +139,7 @@ impl Dir {
     pub(crate) fn stage(&self, bytes: &[u8], durable: bool) -> Result<Pending<'_>, StoreError> {
         let name = format!("{PENDING}{:016x}", random_u64()?);
         let file = self.create_new(&name)?;
-        let mut pending = Pending { dir: self, file, name, durable: false, placed: false };
+        let mut pending = Pending { dir: self, file, name, durable: false, stays: false };
         pending.append(bytes)?;
         if durable {
             pending.sync()?;
@@ -218,14 +218,15 @@ impl Dir {
     }
 }
 
-/// A file that is written under a random name and not yet in its place. It is removed when it never gets there.
+/// A file that is written under a random name and not yet in its place. It is removed when it never gets there, unless
+/// somebody has been told of it.
 #[derive(Debug)]
 pub(crate) struct Pending<'a> {
     dir: &'a Dir,
     file: File,
     name: String,
     durable: bool,
-    placed: bool,
+    stays: bool,
 }
 
 impl Pending<'_> {
@@ -246,18 +247,23 @@ impl Pending<'_> {
         self.dir.sync()
     }
 
+    /// Leaves it under its random name where it does not get to its place.
+    pub(crate) fn keep(&mut self) {
+        self.stays = true;
+    }
+
     /// Puts the file in the place of `name`.
     pub(crate) fn put(mut self, name: &str) -> Result<(), StoreError> {
         renameat(&self.dir.fd, self.name.as_str(), &self.dir.fd, name)
             .map_err(|errno| StoreError::io("replace", &self.dir.path.join(name), errno.into()))?;
-        self.placed = true;
+        self.stays = true;
         if self.durable { self.dir.sync() } else { Ok(()) }
     }
 }
 
 impl Drop for Pending<'_> {
     fn drop(&mut self) {
-        if !self.placed {
+        if !self.stays {
             // Nothing can be done about a left-over beyond trying.
             drop(self.dir.remove(&self.name));
         }

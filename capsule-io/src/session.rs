@@ -201,12 +201,14 @@ impl SessionWriter<Unsealed> {
         bytes.push(b'\n');
 
         let tree = self.dir.stage(&tree, false)?;
-        let sealed = self.dir.stage(&bytes, false)?;
+        let mut sealed = self.dir.stage(&bytes, false)?;
         let streams = self.state.streams.values().map(|watched| &*watched.file);
         sync_together(streams.chain([tree.file(), sealed.file()]), &self.dir)?;
         tree.put(TREE)?;
         self.dir.sync()?;
         self.home.open_dir(RUNS)?.sync()?;
+        // From here on the last keyed seal and the ledger speak of it, whatever the disk refuses then.
+        sealed.keep();
         if let Some(keyed) = self.state.keyed {
             let file = Arc::clone(&keyed.file);
             keyed.stop()?.finish(seal)?;

@@ -10,6 +10,8 @@ use crate::{installed, skipped};
 pub enum Fault {
     /// A disk that answers `EIO`.
     Eio,
+    /// A disk that answers `EIO` once, or from one call on.
+    Fail,
     /// A disk that takes its time.
     Slow,
     /// A wall clock that is stepped.
@@ -22,6 +24,7 @@ impl Fault {
     const fn source(self) -> (&'static str, &'static str) {
         match self {
             Self::Eio => ("eio", include_str!("preload/eio.c")),
+            Self::Fail => ("fail", include_str!("preload/fail.c")),
             Self::Slow => ("slow", include_str!("preload/slow.c")),
             Self::Clock => ("clock", include_str!("preload/clock.c")),
             Self::Journal => ("journal", include_str!("preload/journal.c")),

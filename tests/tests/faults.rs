@@ -39,6 +39,53 @@ fn a_slow_disk_changes_nothing_and_loses_nothing() {
 }
 
 #[test]
+fn whichever_call_the_disk_refuses_the_command_ends_as_it_would_and_nothing_looks_tampered_with() {
+    let library_home = Home::new();
+    let name = "whichever_call_the_disk_refuses_the_command_ends_as_it_would_and_nothing_looks_tampered_with";
+    let Some(library) = Fault::Fail.library(name, library_home.path()) else { return };
+    let (mut ran, mut whole) = (0, 0);
+    for call in 1..=56 {
+        for (on, own) in [(false, 7), (true, 7), (false, 0), (true, 0)] {
+            let home = Home::new();
+            let (mark, store) = (home.path().join("ran"), home.path().join("store"));
+            let (sealing, verification) = (home.path().join("seal.key"), home.path().join("verify.key"));
+            let text = |path: &std::path::Path| path.display().to_string();
+            assert!(home.capsule(["key", "new", &text(&sealing), &text(&verification)]).status.success());
+            let script = format!("echo >{}; /bin/true; exit {own}", mark.display());
+            let mut command = home.command(["run", "-q", "--linger", "wait", "--tracer", "ptrace"]);
+            if call % 2 == 0 {
+                command.args(["--key", &text(&sealing)]);
+            }
+            command.args(["sh", "-c", &script]).env("CAPSULE_HOME", &store).env("LD_PRELOAD", &library);
+            command.env("CAPSULE_TEST_FAIL_AT", call.to_string());
+            if on {
+                command.env("CAPSULE_TEST_FAIL_ON", "1");
+            }
+            let output = command.output().expect("capsule starts");
+            let (code, what) = (output.status.code(), format!("call {call}, and on: {on}: {}", stderr(&output)));
+            let checked =
+                home.command(["verify", "--json"]).env("CAPSULE_HOME", &store).output().expect("capsule starts");
+            let verdict = checked.status.code();
+            assert!(matches!(verdict, Some(0 | 1 | 4)), "{what}: {}", stdout(&checked));
+            if mark.exists() {
+                ran += 1;
+                let expected: &[i32] = if own == 7 { &[7] } else { &[0, 125] };
+                assert!(code.is_some_and(|code| expected.contains(&code)), "{what}: {code:?}");
+                assert!(
+                    code != Some(0) || verdict == Some(0),
+                    "{what}: success without a record: {}",
+                    stdout(&checked)
+                );
+            } else {
+                assert_eq!(code, Some(125), "{what}");
+            }
+            whole += usize::from(verdict == Some(0));
+        }
+    }
+    assert!(ran > 50 && whole > 10, "the calls are those of a whole run: {ran} ran, {whole} whole");
+}
+
+#[test]
 fn a_clock_that_is_stepped_breaks_neither_chain_nor_seal_nor_report() {
     let library_home = Home::new();
     let name = "a_clock_that_is_stepped_breaks_neither_chain_nor_seal_nor_report";
@@ -139,8 +186,8 @@ fn memory_that_runs_out_for_capsule_is_like_a_kill_and_the_command_lives_on() {
     assert!(whole > 0, "the limits are not all too low");
 }
 
-/// Limits are the user's, so that this runs as one that has no other processes.
-fn as_games(home: &Home, limit: &str, rest: &[&str]) -> Option<Command> {
+/// Limits are the user's, so that this runs as one that no other test uses.
+fn as_backup(home: &Home, limit: &str, rest: &[&str]) -> Option<Command> {
     let capsule = home.path().join("capsule");
     fs::copy(capsule_binary(), &capsule).expect("copied");
     for path in [home.path(), &capsule] {
@@ -148,12 +195,12 @@ fn as_games(home: &Home, limit: &str, rest: &[&str]) -> Option<Command> {
     }
     let store = home.path().join("store");
     fs::create_dir(&store).expect("made");
-    let given = Command::new("chown").arg("games").arg(&store).status();
+    let given = Command::new("chown").arg("backup").arg(&store).status();
     if !given.is_ok_and(|status| status.success()) {
         return None;
     }
     let mut command = Command::new("prlimit");
-    command.args([limit, "setpriv", "--reuid=games", "--regid=games", "--clear-groups"]).arg(&capsule);
+    command.args([limit, "setpriv", "--reuid=backup", "--regid=backup", "--clear-groups"]).arg(&capsule);
     command.args(rest).env("CAPSULE_HOME", &store).env_remove("CAPSULE_TRACER").current_dir("/");
     Some(command)
 }
@@ -169,7 +216,7 @@ fn processes_that_run_out_for_capsule_too_change_nothing_for_the_command() {
     for limit in ["--nproc=40", "--nproc=80"] {
         let home = Home::new();
         let run = ["run", "--linger", "wait", "--tracer", "ptrace", "python3", "-c", bomb];
-        let Some(mut command) = as_games(&home, limit, &run) else { return skipped(name, "there is no user games") };
+        let Some(mut command) = as_backup(&home, limit, &run) else { return skipped(name, "there is no user backup") };
         let output = command.output().expect("prlimit starts");
         assert_eq!(output.status.code(), Some(8), "{limit}: {}", stderr(&output));
         let mut verify = home.command(["verify"]);
