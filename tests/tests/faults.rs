@@ -86,6 +86,61 @@ fn whichever_call_the_disk_refuses_the_command_ends_as_it_would_and_nothing_look
 }
 
 #[test]
+fn killed_before_any_call_that_changes_a_file_it_leaves_a_session_that_reads() {
+    let library_home = Home::new();
+    let name = "killed_before_any_call_that_changes_a_file_it_leaves_a_session_that_reads";
+    let Some(library) = Fault::Fail.library(name, library_home.path()) else { return };
+    let mut verdicts = std::collections::BTreeMap::new();
+    for call in 1..=48 {
+        for keyed in [false, true] {
+            let home = Home::new();
+            let store = home.path().join("store");
+            let (sealing, verification) = (home.path().join("seal.key"), home.path().join("verify.key"));
+            let text = |path: &std::path::Path| path.display().to_string();
+            assert!(home.capsule(["key", "new", &text(&sealing), &text(&verification)]).status.success());
+            let mut command = home.command(["run", "-q", "--linger", "wait", "--tracer", "ptrace"]);
+            if keyed {
+                command.args(["--key", &text(&sealing)]);
+            }
+            command.args(["sh", "-c", "/bin/true; exit 7"]).env("CAPSULE_HOME", &store).env("LD_PRELOAD", &library);
+            command.env("CAPSULE_TEST_FAIL_AT", call.to_string()).env("CAPSULE_TEST_KILL", "1");
+            let output = command.output().expect("capsule starts");
+            let whole = output.status.code() == Some(7);
+            assert!(whole || output.status.signal() == Some(9), "{call}: {}", stderr(&output));
+            let check = |more: &[&str]| {
+                let mut verify = home.command(["verify"].iter().chain(more));
+                let output = verify.env("CAPSULE_HOME", &store).output().expect("capsule starts");
+                (output.status.code(), stdout(&output) + &stderr(&output))
+            };
+            let (verdict, said) = check(&[]);
+            assert!(matches!(verdict, Some(0 | 1 | 4)), "call {call}, keyed {keyed}: {said}");
+            assert!(
+                verdict != Some(1) || said.contains("no sessions") || said.contains("no session"),
+                "{call}: {said}"
+            );
+            *verdicts.entry(verdict).or_insert(0) += 1;
+            let begun = keyed
+                && fs::read_dir(store.join("runs")).is_ok_and(|mut runs| {
+                    runs.next().is_some_and(|run| {
+                        run.is_ok_and(|run| {
+                            run.path().join("seals.jsonl").metadata().is_ok_and(|seals| seals.len() > 0)
+                        })
+                    })
+                });
+            if begun {
+                let (verdict, said) = check(&["--key", &text(&verification)]);
+                assert!(matches!(verdict, Some(0 | 4)), "call {call} with the key: {said}");
+            }
+            // The next run is as good as if nothing had been.
+            let mut next = home.command(["run", "-q", "--linger", "wait", "--tracer", "ptrace", "/bin/true"]);
+            assert!(next.env("CAPSULE_HOME", &store).output().expect("capsule starts").status.success());
+            assert_eq!(check(&["latest"]).0, Some(0), "call {call}: the next one");
+        }
+    }
+    assert!([Some(0), Some(4)].iter().all(|verdict| verdicts.contains_key(verdict)), "{verdicts:?}");
+}
+
+#[test]
 fn a_clock_that_is_stepped_breaks_neither_chain_nor_seal_nor_report() {
     let library_home = Home::new();
     let name = "a_clock_that_is_stepped_breaks_neither_chain_nor_seal_nor_report";

@@ -1,9 +1,10 @@
 /* The call number $CAPSULE_TEST_FAIL_AT that changes something below $CAPSULE_HOME fails with EIO; with $CAPSULE_TEST_FAIL_ON,
-   every later one as well. Counted in the process that starts first: what it runs is not affected. */
+   every later one as well; with $CAPSULE_TEST_KILL, the process is killed instead. Counted in the process that starts first: what it runs is not affected. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -33,6 +34,7 @@ static int fails(int dir, const char *name) {
     if (!at || !below_home(dir, name)) return 0;
     int call = atomic_fetch_add(&calls, 1) + 1;
     int failing = call == atoi(at) || (call > atoi(at) && getenv("CAPSULE_TEST_FAIL_ON"));
+    if (failing && getenv("CAPSULE_TEST_KILL")) kill(getpid(), SIGKILL);
     if (failing) errno = EIO;
     return failing;
 }
