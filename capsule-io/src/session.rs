@@ -278,7 +278,7 @@ fn said(disturbances: &[Disturbance]) -> Vec<String> {
 }
 
 /// Metadata without a seal: nobody vouches for it, and it commits no ends.
-fn unsealed_bytes(metadata: &SessionMetadata, dir: &Dir) -> Result<Vec<u8>, StoreError> {
+pub(crate) fn unsealed_bytes(metadata: &SessionMetadata, dir: &Dir) -> Result<Vec<u8>, StoreError> {
     let mut bytes = json(metadata, dir, METADATA)?;
     bytes.push(b'\n');
     Ok(bytes)

@@ -2,14 +2,17 @@
 
 use std::path::{Path, PathBuf};
 
-use capsule_core::{SessionId, SessionMetadata, Timestamp};
+use capsule_core::{Pid, SessionId, SessionMetadata, SessionStatus, Timestamp};
 
 use crate::dir::{Dir, random_u64};
 use crate::error::StoreError;
-use crate::layout::{RUNS, default_home};
+use crate::layout::{METADATA, RUNS, default_home};
 use crate::ledger::{self, Ledger};
 use crate::reader::{SessionReader, SessionState};
-use crate::session::{SessionWriter, Unsealed};
+use crate::session::{SessionWriter, Unsealed, unsealed_bytes};
+
+/// Among how many of the last sessions one is looked for whose recorder is gone.
+const RECENT: usize = 64;
 
 /// A user's sessions.
 #[derive(Debug, Clone)]
@@ -74,6 +77,26 @@ impl Store {
     pub fn create(&self, metadata: &SessionMetadata) -> Result<SessionWriter<Unsealed>, StoreError> {
         let (home, runs) = open_for_writing(&self.home)?;
         SessionWriter::create(home, &runs, metadata)
+    }
+
+    /// Says in a session's metadata that its recorder is gone, for whoever outlives it: its name, or `None` where no
+    /// session of this recorder was left in the middle.
+    ///
+    /// # Errors
+    /// When the store cannot be read, or the metadata not written.
+    pub fn recorder_gone(&self, recorder: Pid, how: &str) -> Result<Option<SessionId>, StoreError> {
+        // It is among the last ones: others may have begun since.
+        for id in self.ids()?.into_iter().rev().take(RECENT) {
+            let session = self.session(&id)?;
+            let Ok(mut metadata) = session.metadata() else { continue };
+            let left = metadata.recorder == recorder && metadata.status == SessionStatus::Incomplete;
+            if left && session.state() == SessionState::Unsealed {
+                metadata.status = SessionStatus::Failed { stage: "recorder".to_owned(), reason: how.to_owned() };
+                session.dir().replace(METADATA, &unsealed_bytes(&metadata, session.dir())?, false)?;
+                return Ok(Some(id));
+            }
+        }
+        Ok(None)
     }
 
     fn runs(&self) -> Result<Option<Dir>, StoreError> {

@@ -12,6 +12,8 @@ use std::fs::File;
 use std::io::{self, Write as _};
 use std::os::fd::OwnedFd;
 
+use capsule_core::Pid;
+
 pub(crate) use sys::shell;
 
 /// Which of the two this process is.
@@ -21,8 +23,13 @@ pub enum Part {
     Recorder(Recorder),
     /// Waited, and must end with this exit code.
     Waiter(u8),
-    /// Waited for a recorder that was killed by this signal: nobody recorded the command to its end.
-    Bereft(i32),
+    /// Waited for a recorder that was killed: nobody recorded the command to its end.
+    Bereft {
+        /// The recorder, as it was.
+        recorder: Pid,
+        /// What killed it.
+        signal: i32,
+    },
 }
 
 /// The recorder's way to let the waiter go.

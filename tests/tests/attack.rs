@@ -137,6 +137,9 @@ fn the_terminal_is_told_that_capsule_was_killed_and_the_command_lives_on() {
     let output = home.capsule(["run", "-q", "sh", "-c", &script]);
     assert_eq!(output.status.code(), Some(137), "{}", stderr(&output));
     assert!(stderr(&output).contains("Capsule itself was killed by signal 9"), "{}", stderr(&output));
+    assert_eq!(home.metadata()["status"]["reason"], "killed by signal 9", "{}", home.metadata());
+    assert_eq!(verify(&home, &[]).0, Some(4));
+    assert!(stdout(&home.capsule(["report", "latest"])).contains("killed by signal 9"));
     let begun = Instant::now();
     while !end.exists() && begun.elapsed() < Duration::from_secs(60) {
         std::thread::sleep(Duration::from_millis(5));

@@ -144,6 +144,27 @@ fn the_names_of_files_that_are_being_written_cannot_be_guessed() {
 }
 
 #[test]
+fn a_session_whose_recorder_is_gone_is_told_so_and_no_other_is() {
+    let home = Home::new();
+    let (sealed, left, other) = (home.sealed(1, 2), home.unsealed(2, 2), home.unsealed(3, 2));
+    let recorder = home.store.session(&left).unwrap().metadata().unwrap().recorder;
+    // Both unsealed ones name the same recorder here: the last one is meant.
+    assert_eq!(home.store.recorder_gone(recorder, "killed by signal 9").unwrap(), Some(other.clone()));
+    let status = |id| home.store.session(id).unwrap().metadata().unwrap().status;
+    let failed = SessionStatus::Failed { stage: "recorder".to_owned(), reason: "killed by signal 9".to_owned() };
+    assert_eq!(
+        (status(&sealed), status(&left), status(&other)),
+        (SessionStatus::Complete, SessionStatus::Incomplete, failed)
+    );
+    assert_eq!(home.verdict(&other).overall, crate::Overall::Unsealed);
+    assert_eq!(home.store.recorder_gone(Pid(recorder.0 + 1), "x").unwrap(), None);
+    // A session that is being recorded is not left.
+    let (running, _) = home.begin(4);
+    assert_eq!(home.store.recorder_gone(recorder, "x").unwrap(), Some(left));
+    assert_eq!(home.store.session(running.id()).unwrap().metadata().unwrap().status, SessionStatus::Incomplete);
+}
+
+#[test]
 fn sessions_of_one_second_are_in_the_order_of_their_start() {
     let home = Home::new();
     let second = 1_705_329_000_000_000_000;

@@ -9,6 +9,7 @@ use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::ptr;
 use std::sync::atomic::{AtomicI32, Ordering};
 
+use capsule_core::Pid;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 
 use super::{Part, Recorder};
@@ -103,7 +104,7 @@ fn wait(recorder: libc::pid_t, told: &OwnedFd) -> Part {
                 return Part::Waiter(u8::try_from(libc::WEXITSTATUS(status)).unwrap_or(125));
             }
             if libc::WIFSIGNALED(status) {
-                return Part::Bereft(libc::WTERMSIG(status));
+                return Part::Bereft { recorder: Pid(recorder.unsigned_abs()), signal: libc::WTERMSIG(status) };
             }
             // Stopped, because the command was: the shell must see it here.
             // SAFETY: plain numbers.

@@ -27,13 +27,7 @@ pub(super) fn exec(args: RunArgs) -> Outcome {
     let recorder = match args.linger {
         LingerArg::Auto => match handoff::part() {
             Ok(Part::Waiter(code)) => return Ok(code),
-            Ok(Part::Bereft(signal)) => {
-                output::say(&format!(
-                    "error: Capsule itself was killed by signal {signal} while it recorded: the command may run on unrecorded, and its session is not sealed"
-                ));
-                output::say("capsule report latest shows what was recorded until then");
-                return Ok(u8::try_from(i32::from(exit::SIGNAL_BASE) + signal).unwrap_or(exit::CAPSULE_FAILED));
-            }
+            Ok(Part::Bereft { recorder, signal }) => return Ok(bereft(recorder, signal)),
             Ok(Part::Recorder(recorder)) => Some(recorder),
             // Then the terminal waits for the whole recording, as with the other choices.
             Err(_refused) => None,
@@ -47,6 +41,20 @@ pub(super) fn exec(args: RunArgs) -> Outcome {
         summary(&finished);
     }
     exit_code(finished)
+}
+
+/// The recorder was killed: says so on the terminal and in the session, and gives the exit code.
+fn bereft(recorder: Pid, signal: i32) -> u8 {
+    let said = format!("killed by signal {signal}");
+    output::say(&format!(
+        "error: Capsule itself was {said} while it recorded: the command may run on unrecorded, and its session is not sealed"
+    ));
+    match Store::open().and_then(|store| store.recorder_gone(recorder, &said)) {
+        Ok(Some(id)) => output::say(&format!("capsule report {id} shows what was recorded until then")),
+        Ok(None) => output::say("no session of it is left"),
+        Err(error) => output::say(&format!("its session could not be told: {}", crate::error::chain(&error))),
+    }
+    u8::try_from(i32::from(exit::SIGNAL_BASE) + signal).unwrap_or(exit::CAPSULE_FAILED)
 }
 
 fn prepare(args: RunArgs, recorder: Option<Recorder>) -> Result<Recording, Problem> {
