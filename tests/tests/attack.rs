@@ -249,7 +249,7 @@ fn whoever_kills_capsule_is_named_by_what_capsule_wrote_last() {
     }
     let home = Home::new();
     // The words are read when the shell starts, long before the kill is sent.
-    let script = "true; for p in $(pgrep -x capsule); do sleep 0.2; grep -qzx \"CAPSULE_HOME=$CAPSULE_HOME\" /proc/$p/environ && kill -9 $p; done; sleep 0.1";
+    let script = "true; for p in $(pgrep -x capsule); do sleep 1; grep -qzx \"CAPSULE_HOME=$CAPSULE_HOME\" /proc/$p/environ && kill -9 $p; done; sleep 0.1";
     let output = run(&home, script);
     assert!(!output.status.success(), "a run that was not recorded to its end is no success");
     assert_eq!(verify(&home, &[]).0, Some(4));
@@ -259,7 +259,7 @@ fn whoever_kills_capsule_is_named_by_what_capsule_wrote_last() {
     }
     // Under ptrace even the one signal that nobody survives is told before it is sent.
     let home = Home::new();
-    let script = program(&home, "os.kill(recorder, signal.SIGKILL)");
+    let script = program(&home, "time.sleep(1)\nos.kill(recorder, signal.SIGKILL)");
     let output = run_with_effects(&home, "ptrace", &script);
     assert!(!output.status.success(), "a run that was not recorded to its end is no success");
     assert_eq!(verify(&home, &[]).0, Some(4));

@@ -93,7 +93,9 @@ impl Shared {
 }
 
 /// How long whoever sends Capsule a signal waits: longer than it takes to write down that he does.
-const WRITTEN_BY_THEN: Duration = Duration::from_millis(100);
+const WRITTEN_BY_THEN: Duration = Duration::from_millis(250);
+/// How often that happens in one recording.
+const HELD_AT_MOST: u32 = 8;
 /// How long a child may stay parked before it is taken for one whose parent was killed before its event was seen.
 const PARKED_FOR: Duration = Duration::from_millis(5);
 
@@ -149,6 +151,8 @@ pub(super) struct Engine {
     /// Calls that have begun, by thread.
     begun: HashMap<u32, Begun>,
     killing: bool,
+    /// How often somebody who signalled Capsule was held.
+    held: u32,
     /// Whether the tree ran before: then it is no job of Capsule's.
     attached: bool,
     /// Who sent the root's last job-control signal.
@@ -191,6 +195,7 @@ impl Engine {
             effects,
             begun: HashMap::new(),
             killing: false,
+            held: 0,
             attached: false,
             root_stopped_by: None,
             stay_with,
@@ -317,12 +322,16 @@ impl Engine {
     }
 
     /// A signal to Capsule, perhaps its last: it is written down before it is sent.
-    fn attacked(&self, at: Timestamp, tid: u32, begun: &Begun) {
+    fn attacked(&mut self, at: Timestamp, tid: u32, begun: &Begun) {
         let pid = self.tasks.get(&tid).map_or(tid, |task| task.tgid);
         if let Some(body) = self.effects.as_ref().and_then(|effects| effects.attack(pid, begun)) {
             self.sink.push(at, body);
             self.sink.flush();
-            std::thread::sleep(WRITTEN_BY_THEN);
+            // Everybody waits with him: a storm of signals must not become a standstill.
+            if self.held < HELD_AT_MOST {
+                self.held += 1;
+                std::thread::sleep(WRITTEN_BY_THEN);
+            }
         }
     }
 
