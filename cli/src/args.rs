@@ -8,7 +8,7 @@ mod run;
 
 use clap::{Parser, Subcommand};
 
-pub use ask::{ExplainArgs, McpArgs};
+pub use ask::{ChatArgs, ExplainArgs, McpArgs};
 pub use classify::{ClassifyArgs, RulesArgs, RulesCommand};
 pub use live::{AttachArgs, ShimArgs, ShimCommand, ShimExecArgs, TailArgs, WatchArgs};
 pub use read::{
@@ -47,6 +47,8 @@ pub enum Command {
     Why(WhyArgs),
     /// Answer the standard questions about a session in plain words, without any model
     Explain(ExplainArgs),
+    /// Talk with a model of your choice about a session
+    Chat(ChatArgs),
     /// Serve sessions to a model's client: Model Context Protocol over stdin and stdout
     Mcp(McpArgs),
     /// Hand a session to another program or to a model

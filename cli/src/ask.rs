@@ -1,9 +1,13 @@
-//! Questions about stored and running sessions: loading, and the tools that `mcp` offers.
+//! Questions about stored and running sessions: loading, and the tools that `mcp` and `chat` offer.
 //!
 //! Read-only. What a question is and how it is answered is `capsule_report`'s; here sessions are found, folded again when
 //! they have grown, and redacted before anything is answered.
 
+pub mod chat;
+pub mod config;
+pub mod provider;
 pub mod tools;
+pub mod transcript;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};

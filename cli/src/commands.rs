@@ -1,6 +1,7 @@
 //! One file a command. Each works out what its arguments mean, does it, and returns an exit code.
 
 mod attach;
+mod chat;
 mod classify;
 mod completions;
 mod diff;
@@ -57,6 +58,7 @@ pub fn dispatch(command: Command) -> Outcome {
         Command::Report(args) => report::exec(&args),
         Command::Why(args) => why::exec(&args),
         Command::Explain(args) => explain::exec(&args),
+        Command::Chat(args) => chat::exec(&args),
         Command::Mcp(args) => mcp::exec(&args),
         Command::Export(args) => export::exec(&args),
         Command::Diff(args) => diff::exec(&args),

@@ -2,11 +2,13 @@
 
 pub mod hostile;
 pub mod preload;
+pub mod scripted;
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::OnceLock;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -51,6 +53,18 @@ pub fn skipped(test: &str, why: &str) {
     use std::io::Write as _;
     // A test log that cannot be written cannot be read either.
     writeln!(std::io::stderr(), "SKIPPED {test}: {why}").unwrap_or(());
+}
+
+/// Waits until `done` says so; far longer than it ever takes.
+///
+/// # Panics
+/// When it never does.
+pub fn eventually(what: &str, mut done: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !done() {
+        assert!(begun.elapsed() < Duration::from_secs(60), "{what} did not happen");
+        std::thread::sleep(Duration::from_millis(20));
+    }
 }
 
 /// Whether a program is installed.

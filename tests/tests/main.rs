@@ -4,6 +4,7 @@
 
 mod attach;
 mod attack;
+mod chat;
 mod conformance;
 mod effects;
 mod end_to_end;

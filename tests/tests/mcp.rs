@@ -4,7 +4,7 @@ use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use serde_json::{Value, json};
-use tests::{Home, capsule_binary, skipped, stderr, stdout};
+use tests::{Home, capsule_binary, eventually, skipped, stderr, stdout};
 
 /// A session with known facts: what it ran, wrote and named.
 fn recorded() -> Home {
@@ -164,6 +164,33 @@ fn a_client_that_says_nothing_is_no_failure_and_garbage_no_panic() {
     let output = server.1.wait_with_output().expect("it ends");
     assert!(output.status.code().is_some_and(|code| code <= 1), "{output:?}");
     assert!(!stderr(&output).contains("panicked"), "{}", stderr(&output));
+}
+
+#[test]
+fn a_session_that_grows_is_read_again() {
+    let home = Home::new();
+    let script = "/bin/ls / >/dev/null; read line; /bin/cat /etc/hostname >/dev/null; read line";
+    let mut run = home.command(["run", "-q", "--tracer", "ptrace", "sh", "-c", script]);
+    let mut run = run.stdin(Stdio::piped()).spawn().expect("capsule starts");
+    let mut input = run.stdin.take().expect("a pipe");
+    eventually("the session", || home.path().join("runs").read_dir().is_ok_and(|mut runs| runs.next().is_some()));
+    let mut client = Client::start(&home);
+    let total = |client: &mut Client, program: &str| {
+        // The first records may not be there yet, which is an error that the model reads.
+        let (failed, text) = client.tool("find_processes", json!({ "program": program }));
+        (!failed).then(|| serde_json::from_str::<Value>(&text).expect("JSON")["total"].clone())
+    };
+    eventually("ls", || total(&mut client, "ls") == Some(json!(1)));
+    assert_eq!(total(&mut client, "cat"), Some(json!(0)), "it has not been started");
+    assert_eq!(client.data("list_sessions", json!({}))["sessions"][0]["state"], "running");
+    input.write_all(b"go on\n").expect("it reads");
+    eventually("cat", || total(&mut client, "cat") == Some(json!(1)));
+    assert!(run.try_wait().expect("it is ours").is_none(), "the session still runs");
+    assert_eq!(client.data("verify_session", json!({}))["overall"], "running");
+    drop(input);
+    run.wait().expect("it ends");
+    assert_eq!(client.data("verify_session", json!({}))["overall"], "whole");
+    client.end();
 }
 
 /// Lists and calls with the client that most people have; prints what it got.

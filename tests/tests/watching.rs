@@ -2,19 +2,9 @@
 
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::process::Stdio;
-use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use tests::{Home, stdout};
-
-/// Waits until `done` says so; far longer than it ever takes.
-fn eventually(what: &str, mut done: impl FnMut() -> bool) {
-    let begun = Instant::now();
-    while !done() {
-        assert!(begun.elapsed() < Duration::from_secs(60), "{what} did not happen");
-        std::thread::sleep(Duration::from_millis(20));
-    }
-}
+use tests::{Home, eventually, stdout};
 
 #[test]
 fn tail_follows_a_running_session_and_ends_with_it() {

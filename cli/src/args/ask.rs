@@ -1,8 +1,9 @@
-//! The commands that answer questions: `explain`, `mcp`.
+//! The commands that answer questions: `explain`, `chat`, `mcp`.
 
 use clap::Args;
 
 use super::Color;
+use crate::ask::provider::Protocol;
 
 /// Arguments of `capsule explain`.
 #[derive(Debug, Args)]
@@ -19,6 +20,44 @@ pub struct ExplainArgs {
     /// Use colour
     #[arg(long, value_enum, default_value_t = Color::Auto)]
     pub color: Color,
+}
+
+/// Arguments of `capsule chat`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Who answers: --provider and --base-url; then [chat] of ~/.config/capsule/config.toml (provider, model, base_url, key_env); then \
+whichever of ANTHROPIC_API_KEY, OPENAI_API_KEY, GEMINI_API_KEY is set (ANTHROPIC_BASE_URL, OPENAI_BASE_URL, GOOGLE_GEMINI_BASE_URL \
+name other servers); then a server on this machine: OLLAMA_HOST, Ollama (port 11434), llama.cpp (8080), vLLM (8000).
+Nothing is sent before the first question. In a conversation: /context shows what is sent, /new forgets what was said, /quit ends.
+The conversation is kept in $CAPSULE_HOME/chats, beside the session and never inside it.")]
+pub struct ChatArgs {
+    /// Which session
+    #[arg(default_value = "latest")]
+    pub session: String,
+    /// Ask this one question, print the answer, and end
+    #[arg(long, value_name = "QUESTION", conflicts_with = "show_context")]
+    pub ask: Option<String>,
+    /// Show what would be sent with a question, and send nothing
+    #[arg(long)]
+    pub show_context: bool,
+    /// Whose protocol the model's server speaks
+    #[arg(long, value_enum)]
+    pub provider: Option<Protocol>,
+    /// Which model
+    #[arg(long, value_name = "NAME")]
+    pub model: Option<String>,
+    /// Where the server is, such as http://127.0.0.1:11434/v1
+    #[arg(long, value_name = "URL")]
+    pub base_url: Option<String>,
+    /// The environment variable that holds the key
+    #[arg(long, value_name = "VARIABLE")]
+    pub key_env: Option<String>,
+    /// Do not go on with the earlier conversation about the session
+    #[arg(long)]
+    pub new: bool,
+    /// The longest that the server may be silent, in seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 600, value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    pub timeout: u64,
 }
 
 /// Arguments of `capsule mcp`.

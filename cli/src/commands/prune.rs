@@ -7,6 +7,7 @@ use capsule_io::{PrunePlan, Retention, Store};
 use serde_json::json;
 
 use crate::args::PruneArgs;
+use crate::ask::transcript;
 use crate::error::{Outcome, Problem, chain};
 use crate::output;
 use crate::recording::now;
@@ -39,15 +40,25 @@ pub(super) fn exec(args: &PruneArgs) -> Outcome {
         }
         return Ok(exit::OK);
     }
-    let mut failed = 0;
+    let (mut failed, mut left) = (0, false);
     for pruned in store.prune(&plan, now())? {
         if let Some(error) = &pruned.failed {
             failed += 1;
             output::say(&format!("{} is still there: {}", pruned.session, chain(error)));
+            continue;
+        }
+        // What was said about it goes with it.
+        let chat = transcript::path(&store, &pruned.session.to_string());
+        match std::fs::remove_file(&chat) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                left = true;
+                output::say(&format!("`{}` is still there: {error}", chat.display()));
+            }
+            _ => {}
         }
     }
     output::say(&format!("{} sessions removed", plan.remove.len() - failed));
-    Ok(if failed == 0 { exit::OK } else { exit::FAILURE })
+    Ok(if failed == 0 && !left { exit::OK } else { exit::FAILURE })
 }
 
 fn print(plan: &PrunePlan) -> Result<(), Problem> {
