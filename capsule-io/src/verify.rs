@@ -210,7 +210,13 @@ fn judge(
         let (damage, detail) = diagnose::diagnose(&file, &chain, &scan, elsewhere).map_err(io)?;
         // Blocks that were never written read as zeros after a power cut; in a sealed stream there are none.
         let damage = if damage == Damage::Torn && sealed.is_some() { Damage::Altered } else { damage };
-        problems.push(Problem { file: name.to_owned(), line, record: line, damage, detail });
+        problems.push(Problem {
+            file: name.to_owned(),
+            line,
+            record: line,
+            damage,
+            detail: detail.map(|text| capsule_core::escape_terminal(text.as_bytes())),
+        });
         return Ok(verdict);
     }
     if let Some(seal) = sealed {

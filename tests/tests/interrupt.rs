@@ -90,7 +90,7 @@ fn a_killed_recorder_leaves_a_readable_unsealed_session_and_a_living_command() {
     assert!(Command::new("kill").args(["-KILL", &recorder]).status().is_ok_and(|status| status.success()));
     assert_eq!(child.wait().expect("it ends").code(), Some(137), "an unrecorded run does not exit 0");
     assert_eq!(verdict(&home), Some(4), "never sealed, not tampered");
-    assert_eq!(home.metadata()["status"]["state"], "incomplete");
+    assert_eq!(home.metadata()["status"]["state"], "failed");
     for format in ["human", "json", "ai"] {
         let report = home.capsule(["report", "--format", format]);
         assert_eq!(report.status.code(), Some(0), "{}", tests::stderr(&report));

@@ -395,6 +395,17 @@ fn a_missing_stream_is_missing_once_something_was_sealed() {
 }
 
 #[test]
+fn what_a_verdict_quotes_of_a_session_cannot_write_to_a_terminal() {
+    let (home, id) = unsealed();
+    let path = home.path(&id, METADATA);
+    let text = fs::read_to_string(&path).unwrap().replace("\"backend\":\"", "\"backend\":\"\\u001b]0;x\\u0007");
+    fs::write(path, text).unwrap();
+    let verdict = home.verdict(&id);
+    let said = verdict.first().unwrap().to_string();
+    assert!(said.contains("\\e]0;x") && !said.chars().any(char::is_control), "{said:?}");
+}
+
+#[test]
 fn metadata_that_a_power_cut_left_half_written_is_torn_and_sealed_metadata_cut_short_is_altered() {
     for length in [1, 10, 100] {
         for tail in [0, 40] {

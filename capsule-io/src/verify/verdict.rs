@@ -120,7 +120,8 @@ impl Problem {
     }
 
     pub(super) fn because(mut self, detail: impl Into<String>) -> Self {
-        self.detail = Some(detail.into());
+        // It may quote what somebody else wrote, and is read on a terminal.
+        self.detail = Some(capsule_core::escape_terminal(detail.into().as_bytes()));
         self
     }
 }
