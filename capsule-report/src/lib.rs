@@ -7,6 +7,7 @@
 mod ai;
 mod assemble;
 mod baseline;
+mod deeds;
 mod diff;
 mod explain;
 mod filter;

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use crate::ai::BYTES_PER_TOKEN;
 use crate::ai::fence::Fence;
+use crate::deeds;
 use crate::model::{Process, Report};
 use crate::words;
 
@@ -158,18 +159,10 @@ impl<'a> Questions<'a> {
         process(self.report, proc).ok_or(missing)
     }
 
-    /// From the root down to the process, itself included. Parents come before their children, so this ends.
+    /// From the root down to the process, itself included.
     fn ancestry(&self, of: &'a Process) -> Vec<&'a Process> {
-        let mut line = vec![of];
-        let mut at = of;
-        while let Some(parent) = at.parent.and_then(|parent| process(self.report, parent))
-            && line.len() < self.report.processes.len()
-        {
-            line.push(parent);
-            at = parent;
-        }
-        line.reverse();
-        line
+        let report = self.report;
+        deeds::lineage(of, |process| process.proc, |at| at.parent.and_then(|parent| process(report, parent)))
     }
 
     /// A process in one entry.

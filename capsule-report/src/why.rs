@@ -3,11 +3,12 @@
 
 use std::io::{self, Write};
 
-use capsule_core::{ByteString, EffectKind, Label, Pid, ProcId, ProcessNode, Role, Seq, escape_terminal};
+use capsule_core::{ByteString, Label, Pid, ProcId, ProcessNode, Role, Seq, escape_terminal};
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::assemble::Cleaner;
+use crate::deeds;
 use crate::options::Options;
 use crate::schema::mirror;
 use crate::view::{EffectEntry, SessionView};
@@ -148,9 +149,8 @@ impl Found<'_> {
     fn order(&self) -> (u8, u64) {
         match self {
             Self::Ran(node) => (0, node.event.0),
-            Self::Did(entry) if entry.kind == EffectKind::FileRead => (1, entry.first.0),
-            Self::Did(entry) => (0, entry.first.0),
-            Self::Named(node, _) => (2, node.event.0),
+            Self::Did(entry) => (deeds::rank(Some(entry.kind)), entry.first.0),
+            Self::Named(node, _) => (deeds::rank(None), node.event.0),
         }
     }
 }
@@ -243,7 +243,11 @@ fn answer(view: &SessionView, found: &Found<'_>, cleaner: &Cleaner) -> Answer {
         }
         Found::Did(entry) => {
             let last = (entry.last != entry.first).then_some(entry.last.0);
-            let mut answer = blank(verb(entry), entry.first_at.0, [entry.first.0].into_iter().chain(last).collect());
+            let mut answer = blank(
+                deeds::verb(entry.kind, entry.to.is_some()),
+                entry.first_at.0,
+                [entry.first.0].into_iter().chain(last).collect(),
+            );
             answer.kind = Some(entry.kind.name().to_owned());
             answer.object = object(entry).map(|object| cleaner.bytes(&object));
             answer.to = entry.to.as_ref().map(|to| cleaner.bytes(to));
@@ -282,38 +286,14 @@ fn object(entry: &EffectEntry) -> Option<ByteString> {
     Some(ByteString::from(text))
 }
 
-fn verb(entry: &EffectEntry) -> &'static str {
-    let made_link = entry.to.is_some();
-    match entry.kind {
-        EffectKind::FileWrite => "wrote",
-        EffectKind::FileCreate if made_link => "linked",
-        EffectKind::FileCreate => "created",
-        EffectKind::FileDelete => "deleted",
-        EffectKind::FileRename => "renamed",
-        EffectKind::FileMode => "changed the attributes of",
-        EffectKind::FileRead => "read",
-        EffectKind::NetConnect => "connected to",
-        EffectKind::NetListen => "listened at",
-        EffectKind::Privilege => "changed its privileges by",
-        EffectKind::Ptrace => "took hold of",
-        EffectKind::Mount => "mounted",
-        EffectKind::Handoff => "handed work to",
-    }
-}
-
 fn exec_event(node: &ProcessNode) -> Seq {
     node.execs.last().map_or(node.event, |exec| exec.event)
 }
 
-/// The chain from the first process to `proc`. Parents come before their children, so it ends.
+/// The chain from the first process to `proc`.
 fn chain(view: &SessionView, proc: ProcId, cleaner: &Cleaner) -> (Vec<Link>, u64) {
-    let mut nodes = Vec::new();
-    let mut at = view.tree.get(proc);
-    while let Some(node) = at {
-        nodes.push(node);
-        at = node.parent.filter(|parent| *parent < node.proc).and_then(|parent| view.tree.get(parent));
-    }
-    nodes.reverse();
+    let parent = |node: &ProcessNode| node.parent.and_then(|parent| view.tree.get(parent));
+    let nodes = view.tree.get(proc).map(|node| deeds::lineage(node, |node| node.proc.0, parent)).unwrap_or_default();
     let omitted = nodes.len().saturating_sub(CHAIN);
     let half = CHAIN / 2;
     let kept = nodes.iter().enumerate().filter(|(at, _)| omitted == 0 || *at < half || *at >= half + omitted);

@@ -1,11 +1,13 @@
 //! Why something happened: who touched a path or a host, or stands behind a process, each with the line of commands that
 //! led to it.
 
+use capsule_core::EffectKind;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{Answered, Find, Page, QueryError, Questions};
+use crate::deeds;
 use crate::model::{EffectItem, Process};
 
 /// What is asked about: one of `path`, `host`, `pid` and `proc`.
@@ -43,7 +45,7 @@ impl Questions<'_> {
         }
         let mut touched: Vec<Vec<&EffectItem>> = vec![Vec::new(); self.report.processes.len().saturating_add(1)];
         let find = Find { path: about.path.clone(), host: about.host.clone(), ..Find::default() };
-        let behind: Vec<&Process> = if about.path.is_some() || about.host.is_some() {
+        let mut behind: Vec<&Process> = if about.path.is_some() || about.host.is_some() {
             for effect in &self.report.effects {
                 let fits = match (&about.path, &about.host) {
                     (Some(path), _) => [&effect.path, &effect.to]
@@ -66,6 +68,11 @@ impl Questions<'_> {
         } else {
             self.report.processes.iter().filter(|process| Some(process.pid) == about.pid).collect()
         };
+        // As in `capsule why`: who changed it before who read it, and that before who only named it.
+        behind.sort_by_key(|process| {
+            let did = touched.get(process.proc as usize).into_iter().flatten();
+            did.map(|effect| deeds::rank(EffectKind::from_name(&effect.kind))).min().unwrap_or(deeds::rank(None))
+        });
         let known = json!({
             "effects_recorded": self.report.effects_total > 0,
             "note": if self.report.effects_total > 0 { "what each did to it is in `did`; without `did` it was only named" }

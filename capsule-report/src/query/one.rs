@@ -5,6 +5,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{Answered, Page, QueryError, Questions};
+use crate::deeds;
 use crate::model::{EffectItem, Exec};
 
 /// Which process.
@@ -124,10 +125,12 @@ impl Questions<'_> {
     /// What a process did to one thing.
     pub(super) fn effect(&self, effect: &EffectItem) -> Value {
         let (first, last) = effect.events;
+        let kind = capsule_core::EffectKind::from_name(&effect.kind);
         let mut out = json!({
             "ref": format!("event:{first}"),
             "proc": format!("proc:{}", effect.proc),
             "kind": effect.kind,
+            "did": kind.map_or("", |kind| deeds::verb(kind, effect.to.is_some())),
             "times": effect.count,
         });
         if let Value::Object(fields) = &mut out {

@@ -73,6 +73,38 @@ fn every_condition_of_a_search_leaves_out_what_does_not_fit() {
 }
 
 #[test]
+fn a_model_hears_the_same_why_as_people() {
+    let view = support::rich().view(60_000);
+    let report = Report::assemble(&view, &Options::default());
+    let about = About { path: Some("src/main.py".to_owned()), ..About::default() };
+    let answer = Questions::new(&report, FENCE).why(&about).unwrap();
+    let why = crate::why(&view, "src/main.py", &Options::default());
+    let chains: Vec<Vec<String>> = why
+        .answers
+        .iter()
+        .map(|answer| answer.chain.iter().map(|link| format!("proc:{}", link.proc)).collect())
+        .collect();
+    let mut seen: Vec<&Vec<String>> = Vec::new();
+    // A model's entry is a process, people's a deed: the same chains in the same order.
+    chains.iter().filter(|chain| !chain.is_empty()).for_each(|chain| {
+        if !seen.contains(&chain) {
+            seen.push(chain);
+        }
+    });
+    assert!(seen.len() > 2, "{seen:?}");
+    let lines: Vec<Vec<String>> = answer
+        .items
+        .iter()
+        .map(|item| {
+            let line = item["because_root_first"].as_array().unwrap();
+            line.iter().map(|one| one["ref"].as_str().unwrap().to_owned()).collect()
+        })
+        .collect();
+    assert!(seen.iter().zip(&lines).all(|(people, model)| *people == model), "{seen:?} {lines:?}");
+    assert_eq!(answer.items[0]["did"][0]["did"], why.answers[0].what.as_str());
+}
+
+#[test]
 fn a_path_and_a_host_lead_to_who_touched_them_and_why() {
     let mut made = support::sample();
     let root = capsule_core::ProcId(1);

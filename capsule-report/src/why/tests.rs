@@ -1,5 +1,7 @@
 //! Questions to sessions made by hand.
 
+use capsule_core::EffectKind;
+
 use super::*;
 use crate::support::rich;
 

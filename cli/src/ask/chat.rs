@@ -110,6 +110,8 @@ impl Chat {
     /// # Errors
     /// When the model cannot be asked, or does not come to an end.
     pub fn ask(&mut self, question: &str, listener: &mut dyn Listener) -> Result<Checked, Problem> {
+        // A session that runs has grown since.
+        self.system = context(&*self.sessions.report(None)?, self.sessions.options())?;
         let before = self.turns.len();
         let question = self.clean(question);
         let answer = self.answer(question.clone(), listener);

@@ -5,6 +5,9 @@ use serde_json::Value;
 
 use super::{Call, Protocol, Reply};
 
+#[cfg(test)]
+mod tests;
+
 /// Tools that one answer may ask for.
 const CALLS: usize = 32;
 
@@ -78,7 +81,10 @@ impl Parser {
 
     fn half(&mut self, index: u64) -> &mut Half {
         let at = self.calls.iter().position(|half| half.index == index).unwrap_or_else(|| {
-            self.calls.push(Half { index, ..Half::default() });
+            // One more than are allowed says that it is too many; the rest need not be kept.
+            if self.calls.len() <= CALLS {
+                self.calls.push(Half { index, ..Half::default() });
+            }
             self.calls.len().saturating_sub(1)
         });
         &mut self.calls[at]
