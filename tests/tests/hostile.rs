@@ -7,7 +7,7 @@ use std::path::Path;
 use tests::hostile::{ENTRIES, feed};
 
 /// How many mutations of each seed are tried unless `CAPSULE_TEST_MUTATIONS` says otherwise.
-const MUTATIONS: u64 = 40;
+const MUTATIONS: u64 = 60;
 /// What hostile input is often made of.
 const PIECES: [&[u8]; 24] = [
     b"\0",
