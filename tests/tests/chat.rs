@@ -569,7 +569,10 @@ fn piped_questions_are_answered_line_by_line_and_a_terminal_edits_them() {
     let last = server.asked()[2].body["messages"].to_string();
     assert!(last.contains("one?") && !last.contains("two?"), "{last}");
 
-    let server = Scripted::start(vec![speaks.says(&["Edited \u{1b}[2J."]), speaks.says(&["Again."])]);
+    // A server that begins and then is silent for longer than anybody waits.
+    let silent =
+        vec![Step::Send(stream_head()), event(&speaks.piece("It goes on and")), Step::Wait(Duration::from_secs(3))];
+    let server = Scripted::start(vec![speaks.says(&["Edited \u{1b}[2J."]), silent, speaks.says(&["Again."])]);
     let mut command = chat(&home, &["--new"]);
     command.env("ANTHROPIC_API_KEY", "k").env("ANTHROPIC_BASE_URL", server.base()).env("TERM", "xterm");
     command.stdin(Stdio::inherit());
@@ -581,8 +584,16 @@ fn piped_questions_are_answered_line_by_line_and_a_terminal_edits_them() {
     terminal.flush().expect("typed");
     terminal.exp_string("Edited \\e[2J.").expect("an answer without its escapes");
     terminal.exp_string("no record cited").expect("the records");
-    // The arrow up brings the question back.
-    terminal.send("\u{1b}[A\r").expect("typed");
+    // Ctrl-C stops an answer, and nothing else.
+    terminal.send("never?\r").expect("typed");
+    terminal.flush().expect("typed");
+    terminal.exp_string("It goes on and").expect("a beginning");
+    terminal.send("\u{3}").expect("typed");
+    terminal.flush().expect("typed");
+    terminal.exp_string("error: stopped").expect("it stops");
+    terminal.exp_string("? ").expect("a prompt");
+    // The arrow up, twice, brings the question back.
+    terminal.send("\u{1b}[A\u{1b}[A\r").expect("typed");
     terminal.flush().expect("typed");
     terminal.exp_string("Again.").expect("an answer");
     terminal.send("/context\r").expect("typed");
@@ -592,10 +603,9 @@ fn piped_questions_are_answered_line_by_line_and_a_terminal_edits_them() {
     terminal.flush().expect("typed");
     terminal.exp_eof().expect("the end");
     let asked = server.asked();
-    for asked in &asked {
-        let messages = asked.body["messages"].as_array().expect("messages");
-        assert_eq!(messages.last().map(|last| &last["content"]), Some(&json!("what?")));
-    }
+    let last = |at: usize| asked[at].body["messages"].as_array().and_then(|all| all.last().cloned()).expect("messages");
+    assert_eq!((&last(0)["content"], &last(2)["content"]), (&json!("what?"), &json!("what?")));
+    assert!(!asked[2].body["messages"].to_string().contains("never?"), "a stopped question is no part of the next");
     let history = std::fs::read_to_string(home.path().join("chats/history")).expect("a history");
     assert!(history.contains("what?"), "{history}");
 }

@@ -176,4 +176,6 @@ pub trait Listener {
     fn text(&mut self, text: &str) -> anyhow::Result<()>;
     /// What goes on besides: a tool that is used, a server that is waited for.
     fn note(&mut self, note: &str);
+    /// Whether nobody wants to hear the rest.
+    fn stopped(&self) -> bool;
 }

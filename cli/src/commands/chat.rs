@@ -1,9 +1,12 @@
 //! `capsule chat`: a conversation with a model about a session.
 
 use std::io::{BufRead as _, IsTerminal as _, Write as _};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use capsule_core::{escape_terminal, exit};
 use rustyline::error::ReadlineError;
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::args::ChatArgs;
 use crate::ask::chat::{Chat, Checked};
@@ -35,14 +38,14 @@ pub(super) fn exec(args: &ChatArgs) -> Outcome {
         chat.begin()?;
     }
     if let Some(question) = &args.ask {
-        ask(&mut chat, question)?;
+        ask(&mut chat, question, &AtomicBool::new(false))?;
         return Ok(exit::OK);
     }
     if !std::io::stdin().is_terminal() {
         let mut failed = false;
         for line in std::io::stdin().lock().lines() {
             let line = line?;
-            if !line.trim().is_empty() && !said(ask(&mut chat, line.trim()))? {
+            if !line.trim().is_empty() && !said(ask(&mut chat, line.trim(), &AtomicBool::new(false)))? {
                 failed = true;
             }
         }
@@ -59,6 +62,20 @@ pub(super) fn exec(args: &ChatArgs) -> Outcome {
 }
 
 fn converse(chat: &mut Chat, history: &std::path::Path) -> Outcome {
+    // While a line is edited, Ctrl-C is a key; while an answer comes, it ends the answer and not the conversation.
+    let stop = Arc::new(AtomicBool::new(false));
+    let runtime = super::runtime()?;
+    let mut interrupts = {
+        // Before the editor looks at the signal's handler, which it puts back after each line.
+        let _entered = runtime.enter();
+        signal(SignalKind::interrupt())?
+    };
+    let pressed = Arc::clone(&stop);
+    runtime.spawn(async move {
+        while interrupts.recv().await.is_some() {
+            pressed.store(true, Ordering::Relaxed);
+        }
+    });
     let mut editor = rustyline::DefaultEditor::new()?;
     // No history yet is no failure.
     drop(editor.load_history(history));
@@ -83,7 +100,8 @@ fn converse(chat: &mut Chat, history: &std::path::Path) -> Outcome {
                 // A history that cannot be kept is no reason not to answer.
                 drop(editor.add_history_entry(chat.clean(question)));
                 drop(editor.save_history(history));
-                said(ask(chat, question))?;
+                stop.store(false, Ordering::Relaxed);
+                said(ask(chat, question, &stop))?;
             }
         }
     }
@@ -109,11 +127,12 @@ fn visible(text: &str) -> String {
     lines.join("\n")
 }
 
-struct Printer {
+struct Printer<'a> {
     fresh: bool,
+    stop: &'a AtomicBool,
 }
 
-impl Listener for Printer {
+impl Listener for Printer<'_> {
     fn text(&mut self, text: &str) -> anyhow::Result<()> {
         let mut out = output::data();
         out.write_all(visible(text).as_bytes())?;
@@ -129,10 +148,14 @@ impl Listener for Printer {
         }
         output::say(&note.chars().take(300).collect::<String>());
     }
+
+    fn stopped(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
 }
 
-fn ask(chat: &mut Chat, question: &str) -> Result<(), Problem> {
-    let mut printer = Printer { fresh: true };
+fn ask(chat: &mut Chat, question: &str, stop: &AtomicBool) -> Result<(), Problem> {
+    let mut printer = Printer { fresh: true, stop };
     let asked = chat.ask(question, &mut printer);
     if !printer.fresh {
         printer.text("\n")?;

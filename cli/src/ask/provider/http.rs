@@ -2,6 +2,7 @@
 
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::sync::Arc;
+use std::sync::mpsc::{RecvTimeoutError, SyncSender};
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow, bail};
@@ -61,13 +62,48 @@ pub fn first_model(base: &str, key: Option<&str>) -> Option<String> {
     list.get("data")?.get(0)?.get("id")?.as_str().map(str::to_owned)
 }
 
-/// Asks, and hands over text as it comes; the listener also hears why and for how long a busy server is waited for.
+/// What the thread that speaks to the server has to say.
+enum Heard {
+    Text(String),
+    Note(String),
+    End(anyhow::Result<Reply>),
+}
+
+/// Nobody waits for the rest of an answer.
+const GONE: &str = "nobody waits for the answer";
+
+/// Asks, and hands over text as it comes; the listener also hears why and for how long a busy server is waited for, and may stop.
 ///
 /// # Errors
-/// When the server cannot be reached, refuses, or its stream breaks; what was said until then has been handed over.
+/// When the server cannot be reached, refuses, or its stream breaks, or the listener stops; what was said until then has been
+/// handed over.
 pub fn ask(endpoint: &Endpoint, system: &str, turns: &[Turn], listener: &mut dyn Listener) -> anyhow::Result<Reply> {
     let body = request::body(endpoint, system, turns).to_string();
-    let response = send(endpoint, &body, listener)?;
+    let endpoint = endpoint.clone();
+    let (send, receive) = std::sync::mpsc::sync_channel(64);
+    // A thread of its own, because a silent server would not let go: who stops does not wait for it.
+    std::thread::Builder::new().name("capsule-chat".to_owned()).spawn(move || {
+        let reply = stream(&endpoint, &body, &send);
+        // Whoever stopped does not hear it.
+        drop(send.send(Heard::End(reply)));
+    })?;
+    loop {
+        match receive.recv_timeout(Duration::from_millis(100)) {
+            Ok(Heard::Text(text)) => listener.text(&text)?,
+            Ok(Heard::Note(note)) => listener.note(&note),
+            Ok(Heard::End(reply)) => return reply,
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => bail!("the thread that speaks to the server ended"),
+        }
+        if listener.stopped() {
+            bail!("stopped");
+        }
+    }
+}
+
+/// One request and its answer.
+fn stream(endpoint: &Endpoint, body: &str, heard: &SyncSender<Heard>) -> anyhow::Result<Reply> {
+    let response = send(endpoint, body, heard)?;
     let mut lines = BufReader::new(response.into_body().into_reader());
     let mut parser = Parser::new(endpoint.protocol);
     let mut data = Vec::new();
@@ -93,7 +129,7 @@ pub fn ask(endpoint: &Endpoint, system: &str, turns: &[Turn], listener: &mut dyn
             let text = parser.event(&data)?;
             data.clear();
             if !text.is_empty() {
-                listener.text(&text)?;
+                heard.send(Heard::Text(text)).map_err(|_gone| anyhow!(GONE))?;
             }
         }
         if read == 0 || parser.ended() {
@@ -107,7 +143,7 @@ pub fn ask(endpoint: &Endpoint, system: &str, turns: &[Turn], listener: &mut dyn
 fn send(
     endpoint: &Endpoint,
     body: &str,
-    listener: &mut dyn Listener,
+    heard: &SyncSender<Heard>,
 ) -> anyhow::Result<ureq::http::Response<ureq::Body>> {
     let agent = agent(&endpoint.base, endpoint.timeout)?;
     let mut attempt = 1;
@@ -138,7 +174,8 @@ fn send(
             };
             bail!("{} answered {status}{told}: {why}{help}", endpoint.base);
         }
-        listener.note(&format!("{} answered {status}: {why}; trying again in {} s", endpoint.base, pause.as_secs()));
+        let note = format!("{} answered {status}: {why}; trying again in {} s", endpoint.base, pause.as_secs());
+        heard.send(Heard::Note(note)).map_err(|_gone| anyhow!(GONE))?;
         std::thread::sleep(pause);
         attempt += 1;
     }
