@@ -102,6 +102,10 @@ impl Tracer for Ptrace {
         Box::pin(run(self.options, launch, sink, control))
     }
 
+    fn may_attach(&self, pid: Pid) -> Result<(), TraceError> {
+        attach::try_seize(pid.0)
+    }
+
     fn attach(self: Box<Self>, pid: Pid, sink: RawSink, control: Control) -> Running {
         Box::pin(attach_to(self.options, pid, sink, control))
     }

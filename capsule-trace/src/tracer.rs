@@ -30,15 +30,25 @@ pub trait Tracer: Send {
     /// future before does what [`Control::cancel`] does.
     fn run(self: Box<Self>, launch: Launch, sink: RawSink, control: Control) -> Running;
 
+    /// Asks whether [`attach`](Self::attach) would be refused, before anything is recorded. It changes nothing.
+    ///
+    /// # Errors
+    /// With the reason that `attach` would give.
+    fn may_attach(&self, _pid: Pid) -> Result<(), TraceError> {
+        let because = "it cannot attach to a running process".to_owned();
+        let remedy = Some("use the ptrace tracer".to_owned());
+        Err(TraceError::Unavailable { backend: self.backend(), because, remedy })
+    }
+
     /// Records a process that runs already, with its present and later descendants.
     ///
     /// Cancelling lets them go: they are never killed. Everything else is as in [`run`](Self::run).
     fn attach(self: Box<Self>, pid: Pid, sink: RawSink, control: Control) -> Running {
-        let _nobody = (pid, sink, control);
+        let _nobody = (sink, control);
+        let refused = self.may_attach(pid).err();
         let backend = self.backend();
-        let because = "it cannot attach to a running process".to_owned();
-        let remedy = Some("use the ptrace tracer".to_owned());
-        Box::pin(std::future::ready(Err(TraceError::Unavailable { backend, because, remedy })))
+        let refused = refused.unwrap_or(TraceError::BrokeOff { backend, because: "it does not attach".to_owned() });
+        Box::pin(std::future::ready(Err(refused)))
     }
 }
 

@@ -2,19 +2,25 @@
 
 mod ask;
 mod classify;
+pub mod complete;
+mod config;
+mod length;
 mod live;
 mod read;
+mod record;
 mod run;
 
 use clap::{Parser, Subcommand};
 
 pub use ask::{ChatArgs, ExplainArgs, McpArgs};
 pub use classify::{ClassifyArgs, RulesArgs, RulesCommand};
+pub use config::{ConfigArgs, ConfigCommand};
 pub use live::{AttachArgs, ShimArgs, ShimCommand, ShimExecArgs, TailArgs, WatchArgs};
 pub use read::{
     Color, CompletionsArgs, DiffArgs, DoctorArgs, ExportArgs, Format, ImportArgs, ImportFrom, KeyArgs, KeyCommand,
     ListArgs, ManArgs, PruneArgs, ReportArgs, SchemaArgs, VerifyArgs, WhyArgs,
 };
+pub use record::RecordArgs;
 pub use run::{EffectsArg, LingerArg, RunArgs, TracerArg};
 
 /// Records what an AI agent, or any command, really does on this machine.
@@ -22,11 +28,14 @@ pub use run::{EffectsArg, LingerArg, RunArgs, TracerArg};
 #[command(name = "capsule", version, about, propagate_version = true, max_term_width = 100)]
 #[command(after_help = "\
 Sessions live in $CAPSULE_HOME/runs, or ~/.capsule/runs. SESSION is an id, the unique beginning of one, `latest`, or \
-`@{-N}` for the Nth before the latest.
+`@{-N}` for the Nth before the latest. Settings are in $XDG_CONFIG_HOME/capsule/config.toml: see `capsule config`.
 
 Exit codes: run: the command's own, or 128+n for a signal; 125 Capsule failed, 126 cannot execute, 127 not found.
 verify: 0 whole, 1 could not check, 2 usage, 3 tampered, 4 unsealed or torn. Others: 0 well, 1 failed, 2 usage.")]
 pub struct Args {
+    /// Use this setting for once, whatever the configuration file says; may be repeated
+    #[arg(short = 'c', long = "config", value_name = "KEY=VALUE")]
+    pub settings: Vec<String>,
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
@@ -77,6 +86,8 @@ pub enum Command {
     Doctor(DoctorArgs),
     /// Print the JSON Schema of a record or report
     Schema(SchemaArgs),
+    /// Show and change the settings of the configuration file
+    Config(ConfigArgs),
     /// Print the manual page, or write one for each command
     Man(ManArgs),
     /// Print a shell's completions

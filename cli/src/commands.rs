@@ -4,6 +4,7 @@ mod attach;
 mod chat;
 mod classify;
 mod completions;
+mod config;
 mod diff;
 mod doctor;
 mod explain;
@@ -73,6 +74,7 @@ pub fn dispatch(command: Command) -> Outcome {
         Command::Rules(args) => rules::exec(&args),
         Command::Doctor(args) => doctor::exec(&args),
         Command::Schema(args) => schema::exec(&args),
+        Command::Config(args) => config::exec(&args),
         Command::Man(args) => man::exec(&args),
         Command::Completions(args) => completions::exec(&args),
     }
@@ -115,11 +117,10 @@ fn load_rules(more: &[PathBuf]) -> Result<Rules, Problem> {
 
 /// `*.toml` in `$XDG_CONFIG_HOME/capsule/rules.d`, or `~/.config/capsule/rules.d`, in the order of their names.
 fn user_rules() -> Vec<PathBuf> {
-    let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    let config = set("XDG_CONFIG_HOME").or_else(|| set("HOME").map(|home| home.join(".config")));
-    let Some(directory) = config.map(|config| config.join("capsule/rules.d")) else { return Vec::new() };
+    let Some(directory) = crate::config::file::directory() else { return Vec::new() };
     // No directory means no rules.
-    let entries = std::fs::read_dir(directory).map(|entries| entries.flatten().map(|entry| entry.path()).collect());
+    let entries = std::fs::read_dir(directory.join("rules.d"))
+        .map(|entries| entries.flatten().map(|entry| entry.path()).collect());
     let mut paths: Vec<PathBuf> = entries.unwrap_or_default();
     paths.retain(|path| path.extension().is_some_and(|extension| extension == "toml"));
     paths.sort();

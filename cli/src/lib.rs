@@ -2,13 +2,16 @@
 //!
 //! - [`args`]: the command line, as clap types, and nothing else
 //! - [`commands`]: one file a command
+//! - [`config`]: the user's settings, which are defaults of options
 //! - [`recording`]: one session from its creation to its seal
 //! - [`follow`]: a session read while it grows
 //! - [`ask`]: questions about sessions, for people and models
+//! - [`live`]: the live view around a command
 //! - [`load`]: a stored session, folded again
 //! - [`pipeline`]: every queue and task of one session, and who decides how it ended
 //! - `platform`: what differs between operating systems
 //! - [`watch`]: the live view of a session
+//! - [`on_risk`]: findings handed to a command of the user's
 //! - [`output`]: the one door to stdout and stderr
 //!
 //! stdout is data, stderr is talk. Exit codes are those of [`capsule_core::exit`].
@@ -16,10 +19,13 @@
 pub mod args;
 pub mod ask;
 pub mod commands;
+pub mod config;
 pub mod deferred;
 pub mod error;
 pub mod follow;
+pub mod live;
 pub mod load;
+pub mod on_risk;
 pub mod output;
 pub mod pipeline;
 mod platform;
@@ -30,8 +36,7 @@ pub mod worktree;
 use std::ffi::OsString;
 use std::panic::AssertUnwindSafe;
 
-use clap::Parser as _;
-
+use crate::config::Refused;
 use crate::error::Problem;
 
 /// Runs one command line and returns the exit code.
@@ -40,9 +45,16 @@ use crate::error::Problem;
 /// builds the runtime it needs.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
     capsule_trace::Inherited::remember();
-    let args = match args::Args::try_parse_from(arguments) {
-        Ok(args) => args,
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    match args::complete::asked(&arguments) {
+        Ok(false) => {}
+        Ok(true) => return capsule_core::exit::OK,
         Err(error) => return output::clap(&error),
+    }
+    let args = match config::parse(arguments) {
+        Ok(args) => args,
+        Err(Refused::Line(error)) => return output::clap(&error),
+        Err(Refused::Setting(problem)) => return report(&problem),
     };
     let failed = commands::code_of_a_failure(&args.command);
     // Libraries panic where the system refuses a thread or a descriptor. The hook has said so; the exit code is ours.

@@ -22,6 +22,7 @@ use capsule_io::{Bus, Publisher, SessionWriter, Unsealed, WhenFull, capacity, re
 use capsule_report::SessionView;
 use capsule_trace::RawReceiver;
 
+use crate::on_risk::Handing;
 use drive::{Findings, drive};
 pub use supervise::Failure;
 use supervise::Supervisor;
@@ -62,6 +63,7 @@ pub async fn run(
     receiver: RawReceiver,
     session: &mut SessionWriter<Unsealed>,
     metadata: SessionMetadata,
+    on_risk: Option<Handing>,
 ) -> Result<Recorded, capsule_io::StoreError> {
     let mut raw = Bus::new("raw", capacity::RAW);
     let mut events = Bus::new("events", capacity::EVENTS);
@@ -86,6 +88,10 @@ pub async fn run(
         session.tree_writer(),
         metadata,
     ));
+
+    if let Some(on_risk) = on_risk {
+        tasks.stage("on-risk", on_risk.follow(risks.subscribe(WhenFull::DropNewest)));
+    }
 
     let (parse, enrich) = (raw.subscribe(WhenFull::Block), events.subscribe(WhenFull::Block));
     let (track, classify) = (enriched.subscribe(WhenFull::Block), tracked.subscribe(WhenFull::Block));

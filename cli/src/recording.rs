@@ -25,6 +25,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::deferred::{Deferred, Late};
 use crate::error::{Problem, chain};
+use crate::on_risk::{self, OnRisk};
 use crate::output;
 use crate::pipeline::signals::{Detaching, Root, Signals};
 use crate::pipeline::{self, Failure, Stages};
@@ -60,6 +61,10 @@ pub struct Recording {
     pub key: Option<PathBuf>,
     /// The key to sign the sealed session with.
     pub sign: Option<SigningKey>,
+    /// What to run for findings.
+    pub on_risk: Option<OnRisk>,
+    /// Told which session it is, once it is there.
+    pub begun: Option<std::sync::mpsc::Sender<SessionId>>,
     /// How to go on without the terminal when descendants are recorded for longer than the command runs.
     pub alone: Option<GoOnAlone>,
 }
@@ -95,6 +100,8 @@ pub struct Finished {
     pub failure: Option<Failure>,
     /// What happened to the session's files that Capsule did not do.
     pub disturbances: Vec<Disturbance>,
+    /// What runs for findings, and may run still.
+    pub on_risk: Option<on_risk::Running>,
 }
 
 /// Records one session to its seal.
@@ -137,6 +144,17 @@ pub async fn record(recording: Recording) -> Result<Finished, Problem> {
         classify: Box::new(Late::new(rules)),
     };
 
+    let (handing, on_risk) = match recording.on_risk {
+        Some(on_risk) => {
+            let started = on_risk.start(metadata.id.clone()).context("could not start a thread for --on-risk")?;
+            (Some(started.0), Some(started.1))
+        }
+        None => (None, None),
+    };
+    if let Some(begun) = recording.begun {
+        // Who listened may be gone.
+        begun.send(metadata.id.clone()).unwrap_or(());
+    }
     let before = recording.compare.then(|| worktree::Before::take(&directory(&metadata), store.home())).flatten();
     let interrupted = Arc::new(OnceLock::new());
     let root = follow_root(watched.started, watched.root_ended);
@@ -148,7 +166,7 @@ pub async fn record(recording: Recording) -> Result<Finished, Problem> {
         Some(attach) => recording.tracer.attach(attach.pid, sink, control),
         None => recording.tracer.run(recording.launch, sink, control),
     });
-    let recorded = pipeline::run(stages, receiver, &mut session, metadata.clone()).await?;
+    let recorded = pipeline::run(stages, receiver, &mut session, metadata.clone(), handing).await?;
     let outcome =
         tracing.await.context("the tracer panicked").map_err(|error| Problem::new(exit::CAPSULE_FAILED, error));
     for task in [forwarding, alone, letting_go].into_iter().flatten() {
@@ -197,7 +215,7 @@ pub async fn record(recording: Recording) -> Result<Finished, Problem> {
     if !disturbances.is_empty() {
         metadata.worst = Some(Severity::Critical);
     }
-    Ok(Finished { metadata, view: recorded.view, outcome, failure, disturbances })
+    Ok(Finished { metadata, view: recorded.view, outcome, failure, disturbances, on_risk })
 }
 
 /// The metadata of a session that begins now.
@@ -374,6 +392,8 @@ pub(crate) fn tests_metadata(id: SessionId) -> SessionMetadata {
         imported: None,
         key: None,
         sign: None,
+        on_risk: None,
+        begun: None,
         alone: None,
     };
     begin(&recording, &mut Redactor::off(), id, Timestamp(1))

@@ -15,7 +15,8 @@ fn help_and_version_are_data() {
 
 #[test]
 fn every_command_explains_itself() {
-    for command in ["run", "report", "export", "list", "verify", "import", "doctor", "schema", "completions"] {
+    for command in ["run", "report", "export", "list", "verify", "import", "doctor", "schema", "config", "completions"]
+    {
         let output =
             Command::new(env!("CARGO_BIN_EXE_capsule")).args([command, "--help"]).output().expect("capsule starts");
         assert!(output.status.success(), "{command}");

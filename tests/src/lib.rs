@@ -111,7 +111,12 @@ impl Home {
     #[must_use]
     pub fn command<A: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = A>) -> Command {
         let mut command = Command::new(capsule_binary());
-        command.args(args).env("CAPSULE_HOME", self.path()).env_remove("CAPSULE_TRACER").env_remove("NO_COLOR");
+        command
+            .args(args)
+            .env("CAPSULE_HOME", self.path())
+            .env("CAPSULE_CONFIG", self.path().join("config.toml"))
+            .env_remove("CAPSULE_TRACER")
+            .env_remove("NO_COLOR");
         command.stdin(Stdio::null());
         command
     }

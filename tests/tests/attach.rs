@@ -177,6 +177,25 @@ fn a_tree_that_forks_all_the_time_is_taken_in_without_a_hole() {
 }
 
 #[test]
+fn a_refused_attach_leaves_no_session() {
+    if !may_attach("a_refused_attach_leaves_no_session") {
+        return;
+    }
+    let home = Home::new();
+    let mut bash = script(home.path(), "echo up; read line; exit 6");
+    eventually("its start", || out(home.path()).contains("up"));
+    let first = attach(&home, bash.id());
+    let other = Home::new();
+    let refused = other.capsule(["attach", "-p", &bash.id().to_string()]);
+    assert_eq!(refused.status.code(), Some(125));
+    assert!(stderr(&refused).contains("has a tracer already"), "{}", stderr(&refused));
+    assert!(!other.path().join("runs").exists(), "{}", stderr(&refused));
+    drop(bash.stdin.take());
+    assert_eq!(bash.wait().expect("it ends").code(), Some(6));
+    assert_eq!(first.wait_with_output().expect("it ends").status.code(), Some(6));
+}
+
+#[test]
 fn a_process_that_is_not_there_is_said_so() {
     let home = Home::new();
     let output = home.capsule(["attach", "-p", "4194304"]);

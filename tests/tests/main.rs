@@ -5,6 +5,7 @@
 mod attach;
 mod attack;
 mod chat;
+mod completions;
 mod conformance;
 mod effects;
 mod end_to_end;
@@ -16,7 +17,9 @@ mod interrupt;
 mod killed;
 mod limits;
 mod mcp;
+mod on_risk;
 mod power;
+mod settings;
 mod shim;
 mod statement;
 mod tamper;

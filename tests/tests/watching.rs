@@ -81,6 +81,76 @@ fn watch_shows_a_session_on_a_terminal_and_leaves_it_as_it_was() {
 }
 
 #[test]
+fn a_signal_ends_watch_and_gives_the_terminal_back() {
+    for (signal, code) in [("TERM", "code=143"), ("HUP", "code=129")] {
+        let home = Home::new();
+        home.capsule(["run", "-q", "/bin/true", "marker"]);
+        let pid = home.path().join("pid");
+        let script = format!("sh -c 'echo $$ >\"$1\"; exec \"$0\" watch' \"$0\" '{}'", pid.display());
+        let mut terminal = terminal(&home, &script);
+        terminal.exp_string("marker").expect("the tree is shown");
+        let kill = format!("kill -{signal} {}", std::fs::read_to_string(&pid).expect("it was written"));
+        assert!(std::process::Command::new("sh").args(["-c", &kill]).status().expect("sh starts").success());
+        let after = terminal.exp_string(code).expect("it says which signal");
+        assert!(after.contains("\u{1b}[?1049l"), "{after:?}");
+        terminal.exp_string("same").expect("the terminal is as it was");
+    }
+}
+
+/// A terminal of 80 columns and 24 rows with a shell in it that says whether its settings were left as they were.
+fn terminal(home: &Home, script: &str) -> rexpect::session::PtySession {
+    let script = format!(
+        "stty cols 80 rows 24; before=$(stty -g); {script}; echo code=$?; [ \"$before\" = \"$(stty -g)\" ] && echo same"
+    );
+    let mut command = std::process::Command::new("sh");
+    command.args(["-c", &script]).arg(tests::capsule_binary()).env("TERM", "xterm");
+    command.env("CAPSULE_HOME", home.path()).env("CAPSULE_CONFIG", home.path().join("config.toml"));
+    rexpect::session::spawn_command(command, Some(60_000)).expect("a terminal")
+}
+
+#[test]
+fn a_command_inside_the_view_has_no_input_and_its_output_comes_at_the_end() {
+    let home = Home::new();
+    let text = "\"$0\" run -q --live sh -c 'echo $((40+2))-out; read x || echo no-input >&2; /bin/true marker; exit 3'";
+    let mut terminal = terminal(&home, text);
+    terminal.exp_string("42-out").expect("the output is shown");
+    // The picture of the last moment; keys come after it.
+    terminal.exp_string("ended").expect("the end is shown");
+    terminal.send("q").expect("it reads");
+    terminal.flush().expect("it reads");
+    terminal.exp_string("\u{1b}[?1049l").expect("the view is left");
+    let printed = terminal.exp_string("code=3").expect("the exit code is the command's");
+    assert!(printed.contains("42-out\r\nno-input\r\n"), "{printed:?}");
+    terminal.exp_string("same").expect("the terminal is as it was");
+    assert_eq!(home.metadata()["exit_code"], 3);
+}
+
+#[test]
+fn ctrl_c_in_the_view_interrupts_the_command_inside() {
+    let home = Home::new();
+    let text = "\"$0\" run -q --live sh -c 'trap \"echo \\$((40+3))-caught; exit 4\" INT; echo $((40+2))-ready; while :; do sleep 0.1; done'";
+    let mut terminal = terminal(&home, text);
+    terminal.exp_string("42-ready").expect("the output is shown");
+    terminal.send("\u{3}").expect("it reads");
+    terminal.flush().expect("it reads");
+    terminal.exp_string("43-caught").expect("the command gets it");
+    terminal.exp_string("ended").expect("the end is shown");
+    terminal.send("q").expect("it reads");
+    terminal.flush().expect("it reads");
+    terminal.exp_string("code=4").expect("the exit code is the command's");
+    terminal.exp_string("same").expect("the terminal is as it was");
+}
+
+#[test]
+fn a_view_around_a_command_needs_a_terminal() {
+    let home = Home::new();
+    let output = home.capsule(["run", "--live", "true"]);
+    assert_eq!(output.status.code(), Some(125));
+    assert!(tests::stderr(&output).contains("--live needs a terminal"));
+    assert!(!home.path().join("runs").exists());
+}
+
+#[test]
 fn watch_without_a_terminal_says_so() {
     let output = Home::new().capsule(["watch"]);
     assert_eq!(output.status.code(), Some(2));

@@ -81,6 +81,16 @@ pub(super) fn seize_tree(root: u32) -> Result<Taken, TraceError> {
     Ok(taken)
 }
 
+/// Seizes a process's first thread and lets it go at once: a tracer's thread that ends lets go of all it held, and nobody was
+/// stopped for it.
+pub(super) fn try_seize(pid: u32) -> Result<(), TraceError> {
+    let tried = std::thread::Builder::new()
+        .spawn(move || sys::seize(pid, 0))
+        .map_err(|source| TraceError::System { action: "start a thread", source })?;
+    let tried = tried.join().unwrap_or_else(|_panic| Err(io::Error::other("the thread panicked")));
+    tried.map_err(|error| refused(pid, error))
+}
+
 fn refused(pid: u32, source: io::Error) -> TraceError {
     if let Some(tracer) = tracer_of(pid).filter(|tracer| *tracer != 0) {
         let because = format!("process {pid} has a tracer already, thread {tracer}");

@@ -3,13 +3,14 @@
 use clap::Args;
 
 use super::Color;
+use super::complete::sessions;
 use crate::ask::provider::Protocol;
 
 /// Arguments of `capsule explain`.
 #[derive(Debug, Args)]
 pub struct ExplainArgs {
     /// Which session
-    #[arg(default_value = "latest")]
+    #[arg(default_value = "latest", add = sessions())]
     pub session: String,
     /// Only these: what, did, outcome, files, hosts, risks, left, trust, next
     #[arg(long, value_name = "TOPIC", value_delimiter = ',')]
@@ -32,7 +33,7 @@ Nothing is sent before the first question. In a conversation: /context shows wha
 The conversation is kept in $CAPSULE_HOME/chats, beside the session and never inside it.")]
 pub struct ChatArgs {
     /// Which session
-    #[arg(default_value = "latest")]
+    #[arg(default_value = "latest", add = sessions())]
     pub session: String,
     /// Ask this one question, print the answer, and end
     #[arg(long, value_name = "QUESTION", conflicts_with = "show_context")]
@@ -70,6 +71,6 @@ Add it to a client:
   Cursor, ~/.cursor/mcp.json: {\"mcpServers\": {\"capsule\": {\"command\": \"capsule\", \"args\": [\"mcp\"]}}}")]
 pub struct McpArgs {
     /// The session that questions without a session are about
-    #[arg(default_value = "latest")]
+    #[arg(default_value = "latest", add = sessions())]
     pub session: String,
 }

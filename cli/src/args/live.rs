@@ -2,13 +2,18 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Subcommand};
+
+use super::RecordArgs;
+use super::complete::{sessions, shims};
 
 /// Arguments of `capsule tail`.
 #[derive(Debug, Args)]
 pub struct TailArgs {
     /// Which session; the newest that runs by default, else the latest
+    #[arg(add = sessions())]
     pub session: Option<String>,
     /// One JSON object a line: the record with its `stream`, and for events `proc`, `parent` and `depth`
     #[arg(long)]
@@ -25,6 +30,7 @@ pub struct TailArgs {
 #[derive(Debug, Args)]
 pub struct WatchArgs {
     /// Which session; the newest that runs by default, else the latest
+    #[arg(add = sessions())]
     pub session: Option<String>,
 }
 
@@ -35,23 +41,11 @@ pub struct AttachArgs {
     #[arg(short, long, value_name = "PID", value_parser = clap::value_parser!(u32).range(1..))]
     pub pid: u32,
     /// Let it go after this time: 30s, 10m, 2h; otherwise at its end, or at Ctrl-C
-    #[arg(long, value_name = "TIME")]
-    pub until: Option<String>,
-    /// Seal every second with this evolving key (made by `capsule key new`)
-    #[arg(long, value_name = "FILE", env = "CAPSULE_KEY")]
-    pub key: Option<PathBuf>,
-    /// Sign the sealed session with this Ed25519 key (made by `capsule key sign`)
-    #[arg(long, value_name = "FILE")]
-    pub sign: Option<PathBuf>,
-    /// Say nothing at the end
-    #[arg(short, long)]
-    pub quiet: bool,
-    /// Keep secrets in arguments and environment as they are
-    #[arg(long)]
-    pub keep_secrets: bool,
-    /// More classification rules (TOML); may be repeated
-    #[arg(long, value_name = "FILE")]
-    pub rules: Vec<PathBuf>,
+    #[arg(long, value_name = "TIME", value_parser = super::length::length)]
+    pub until: Option<Duration>,
+    /// What is kept of it.
+    #[command(flatten)]
+    pub record: RecordArgs,
 }
 
 /// Arguments of `capsule shim`.
@@ -76,6 +70,7 @@ pub enum ShimCommand {
     /// Remove a wrapper
     Remove {
         /// The program's name
+        #[arg(add = shims())]
         name: String,
         /// Where the wrapper is
         #[arg(long, value_name = "DIR")]

@@ -1,8 +1,11 @@
 //! The commands that read sessions.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, ValueEnum};
+
+use super::complete::sessions;
 
 /// Form of a report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -34,7 +37,7 @@ pub enum Color {
 #[derive(Debug, Args)]
 pub struct ReportArgs {
     /// Which session
-    #[arg(default_value = "latest")]
+    #[arg(default_value = "latest", add = sessions())]
     pub session: String,
     /// In which form
     #[arg(short, long, value_enum, default_value_t = Format::Human)]
@@ -81,7 +84,7 @@ pub struct WhyArgs {
     #[arg(value_name = "PATH|HOST|PID")]
     pub question: String,
     /// Which session
-    #[arg(default_value = "latest")]
+    #[arg(default_value = "latest", add = sessions())]
     pub session: String,
     /// As JSON
     #[arg(long)]
@@ -92,9 +95,10 @@ pub struct WhyArgs {
 #[derive(Debug, Args)]
 pub struct DiffArgs {
     /// The earlier session
+    #[arg(add = sessions())]
     pub before: String,
     /// The later session
-    #[arg(default_value = "latest")]
+    #[arg(default_value = "latest", add = sessions())]
     pub after: String,
     /// As JSON
     #[arg(long)]
@@ -108,7 +112,7 @@ pub struct DiffArgs {
 #[derive(Debug, Args)]
 pub struct ExportArgs {
     /// Which session
-    #[arg(default_value = "latest")]
+    #[arg(default_value = "latest", add = sessions())]
     pub session: String,
     /// The form that is made to be handed to a model
     #[arg(long, required = true)]
@@ -136,7 +140,7 @@ pub struct ListArgs {
 #[derive(Debug, Args)]
 pub struct VerifyArgs {
     /// Which session
-    #[arg(default_value = "latest")]
+    #[arg(default_value = "latest", add = sessions())]
     pub session: String,
     /// As JSON
     #[arg(long)]
@@ -180,8 +184,8 @@ pub enum KeyCommand {
 #[derive(Debug, Args)]
 pub struct PruneArgs {
     /// Sessions older than this go: 30d, 12h
-    #[arg(long, value_name = "AGE")]
-    pub keep: Option<String>,
+    #[arg(long, value_name = "AGE", value_parser = super::length::length)]
+    pub keep: Option<Duration>,
     /// At most so many sessions stay
     #[arg(long, value_name = "N")]
     pub max_sessions: Option<usize>,

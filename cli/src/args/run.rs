@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
+use super::RecordArgs;
+
 /// Which tracer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum TracerArg {
@@ -67,24 +69,16 @@ pub struct RunArgs {
     /// Run the command as this user; Capsule must be root, and the record stays root's
     #[arg(short, long, value_name = "NAME")]
     pub user: Option<String>,
-    /// Seal every second with this evolving key (made by `capsule key new`)
-    #[arg(long, value_name = "FILE", env = "CAPSULE_KEY")]
-    pub key: Option<PathBuf>,
-    /// Sign the sealed session with this Ed25519 key (made by `capsule key sign`)
-    #[arg(long, value_name = "FILE")]
-    pub sign: Option<PathBuf>,
+    /// Show the live view meanwhile, for a command that needs no terminal: its stdin is empty, and its output is printed when
+    /// the view is left
+    #[arg(long)]
+    pub live: bool,
     /// Run the command in this directory
     #[arg(short = 'C', long, value_name = "DIR")]
     pub cwd: Option<PathBuf>,
-    /// Say nothing at the end
-    #[arg(short, long)]
-    pub quiet: bool,
-    /// Keep secrets in arguments and environment as they are
-    #[arg(long)]
-    pub keep_secrets: bool,
-    /// More classification rules (TOML); may be repeated
-    #[arg(long, value_name = "FILE")]
-    pub rules: Vec<PathBuf>,
+    /// What is kept of it.
+    #[command(flatten)]
+    pub record: RecordArgs,
     /// How many MiB of captured records may wait before the command is slowed down
     #[arg(long, value_name = "MIB", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=4096))]
     pub buffer: u32,

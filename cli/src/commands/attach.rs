@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt as _;
-use std::time::Duration;
+use std::path::Path;
 
 use capsule_core::{Backend, Pid, exit};
 use capsule_enrich::system;
@@ -11,13 +11,17 @@ use capsule_trace::{DEFAULT_BUFFER_BYTES, Launch, Linger, TraceOptions};
 use super::run::{exit_code, signing_key, summary, trace_problem};
 use crate::args::AttachArgs;
 use crate::error::{Outcome, Problem};
+use crate::on_risk::OnRisk;
 use crate::recording::{Attach, Recording, record};
 
 pub(super) fn exec(args: AttachArgs) -> Outcome {
-    let quiet = args.quiet;
+    let quiet = args.record.quiet;
     let recording = prepare(args).map_err(|problem| problem.code(exit::CAPSULE_FAILED))?;
     let runtime = super::runtime()?;
-    let finished = runtime.block_on(record(recording)).map_err(|problem| problem.code(exit::CAPSULE_FAILED))?;
+    let mut finished = runtime.block_on(record(recording)).map_err(|problem| problem.code(exit::CAPSULE_FAILED))?;
+    if let Some(on_risk) = finished.on_risk.take() {
+        on_risk.finish();
+    }
     if !quiet {
         summary(&finished);
     }
@@ -27,12 +31,16 @@ pub(super) fn exec(args: AttachArgs) -> Outcome {
 }
 
 fn prepare(args: AttachArgs) -> Result<Recording, Problem> {
-    let after = args.until.as_deref().map(time).transpose()?;
-    let rules = super::deferred_rules(&args.rules)?;
+    let rules = super::deferred_rules(&args.record.rules)?;
     let choice = capsule_trace::choose(Some(Backend::Ptrace)).map_err(trace_problem)?;
     let options = TraceOptions { linger: Linger::Detach, ..TraceOptions::default() };
     let tracer = capsule_trace::open(choice.backend, options).map_err(trace_problem)?;
     let pid = args.pid;
+    let on_risk = OnRisk::new(args.record.on_risk)?;
+    // What is refused leaves no session behind.
+    if Path::new(&format!("/proc/{pid}")).exists() {
+        tracer.may_attach(Pid(pid)).map_err(trace_problem)?;
+    }
     let Ok(arguments) = std::fs::read(format!("/proc/{pid}/cmdline")) else {
         return Err(Problem::usage(format!("there is no process {pid}")));
     };
@@ -44,31 +52,19 @@ fn prepare(args: AttachArgs) -> Result<Recording, Problem> {
         tracer,
         because: format!("attached to process {pid}, which ran already"),
         launch,
-        attach: Some(Attach { pid: Pid(pid), after }),
+        attach: Some(Attach { pid: Pid(pid), after: args.until }),
         rules,
         procs: system(),
-        keep_secrets: args.keep_secrets,
+        keep_secrets: args.record.keep_secrets,
         reads: false,
         compare: false,
         buffer: DEFAULT_BUFFER_BYTES,
         forward_signals: false,
         imported: None,
-        key: args.key,
-        sign: args.sign.as_deref().map(signing_key).transpose()?,
+        key: args.record.key,
+        sign: args.record.sign.as_deref().map(signing_key).transpose()?,
+        on_risk,
+        begun: None,
         alone: None,
     })
-}
-
-/// A length of time like `30s`, `10m`, `2h`.
-fn time(text: &str) -> Result<Duration, Problem> {
-    let wrong =
-        || Problem::usage(format!("`{}` is no time", text.escape_debug())).hint("a time is like 30s, 10m or 2h");
-    let unit = match text.chars().next_back() {
-        Some('s') => 1,
-        Some('m') => 60,
-        Some('h') => 3600,
-        _ => return Err(wrong()),
-    };
-    let number: u64 = text.get(..text.len() - 1).and_then(|number| number.parse().ok()).ok_or_else(wrong)?;
-    Ok(Duration::from_secs(number.saturating_mul(unit)))
 }

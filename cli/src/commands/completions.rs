@@ -1,17 +1,16 @@
-//! `capsule completions`: a shell's completions, from the same definitions as the command line itself.
+//! `capsule completions`: the function by which a shell asks Capsule itself for completions.
 
 use std::io::Write as _;
 
 use capsule_core::exit;
-use clap::CommandFactory as _;
 
-use crate::args::{Args, CompletionsArgs};
+use crate::args::{CompletionsArgs, complete};
 use crate::error::Outcome;
 use crate::output;
 
 pub(super) fn exec(args: &CompletionsArgs) -> Outcome {
     let mut out = output::data();
-    clap_complete::generate(args.shell, &mut Args::command(), "capsule", &mut out);
+    complete::script(&args.shell.to_string(), &mut out)?;
     out.flush()?;
     Ok(exit::OK)
 }

@@ -40,6 +40,8 @@ pub(super) fn exec(args: &ImportArgs) -> Outcome {
         imported: Some(name),
         key: None,
         sign: None,
+        on_risk: None,
+        begun: None,
         alone: None,
     };
     let finished = super::runtime()?.block_on(record(recording))?;

@@ -1,6 +1,7 @@
 //! `capsule prune`: says which sessions would go, then removes them when asked to. The ledger keeps a tombstone of each.
 
 use std::io::Write as _;
+use std::time::Duration;
 
 use capsule_core::{Timestamp, exit};
 use capsule_io::{PrunePlan, Retention, Store};
@@ -15,7 +16,7 @@ use crate::recording::now;
 pub(super) fn exec(args: &PruneArgs) -> Outcome {
     let retention = Retention {
         keep: 0,
-        before: args.keep.as_deref().map(age).transpose()?,
+        before: args.keep.map(ago),
         count: args.max_sessions,
         bytes: args.max_size.map(|mib| mib << 20),
     };
@@ -78,18 +79,7 @@ fn print(plan: &PrunePlan) -> Result<(), Problem> {
     Ok(())
 }
 
-/// The moment that lies an age like `30d`, `12h`, `45m` before now.
-fn age(text: &str) -> Result<Timestamp, Problem> {
-    let wrong =
-        || Problem::usage(format!("`{}` is not an age", text.escape_debug())).hint("an age is like 30d, 12h or 45m");
-    let unit = text.chars().next_back().ok_or_else(wrong)?;
-    let seconds: u64 = match unit {
-        'd' => 86_400,
-        'h' => 3_600,
-        'm' => 60,
-        _ => return Err(wrong()),
-    };
-    let number: u64 = text.strip_suffix(unit).and_then(|number| number.parse().ok()).ok_or_else(wrong)?;
-    let nanos = number.saturating_mul(seconds).saturating_mul(1_000_000_000);
-    Ok(Timestamp(now().0.saturating_sub(nanos)))
+/// The moment that lies this long before now.
+fn ago(age: Duration) -> Timestamp {
+    Timestamp(now().0.saturating_sub(u64::try_from(age.as_nanos()).unwrap_or(u64::MAX)))
 }

@@ -14,6 +14,8 @@ use capsule_trace::{EffectLevel, Launch, Linger, StayWith, TraceOptions, User};
 
 use crate::args::{EffectsArg, LingerArg, RunArgs, TracerArg};
 use crate::error::{Outcome, Problem};
+use crate::live::Live;
+use crate::on_risk::OnRisk;
 use crate::output;
 use crate::recording::{Finished, GoOnAlone, Recording, record};
 
@@ -22,7 +24,10 @@ use crate::recording::{Finished, GoOnAlone, Recording, record};
 const TERMINAL_BACK: Duration = Duration::from_millis(1500);
 
 pub(super) fn exec(args: RunArgs) -> Outcome {
-    let quiet = args.quiet;
+    let quiet = args.record.quiet;
+    if args.live {
+        return live(args);
+    }
     // First: a process with threads cannot be parted.
     let recorder = match args.linger {
         LingerArg::Auto => match handoff::part() {
@@ -37,10 +42,7 @@ pub(super) fn exec(args: RunArgs) -> Outcome {
     let recording = prepare(args, recorder).map_err(|problem| problem.code(exit::CAPSULE_FAILED))?;
     let runtime = super::runtime()?;
     let finished = runtime.block_on(record(recording)).map_err(|problem| problem.code(exit::CAPSULE_FAILED))?;
-    if !quiet {
-        summary(&finished);
-    }
-    exit_code(finished)
+    finish(finished, quiet)
 }
 
 /// The recorder was killed: says so on the terminal and in the session, and gives the exit code.
@@ -57,11 +59,41 @@ fn bereft(recorder: Pid, signal: i32) -> u8 {
     u8::try_from(i32::from(exit::SIGNAL_BASE) + signal).unwrap_or(exit::CAPSULE_FAILED)
 }
 
+/// Records with the live view around the command. Nobody parts from the terminal, which is the view's.
+fn live(args: RunArgs) -> Outcome {
+    let failed = |problem: Problem| problem.code(exit::CAPSULE_FAILED);
+    let quiet = args.record.quiet;
+    let mut recording = prepare(args, None).map_err(failed)?;
+    let live = Live::begin().map_err(failed)?;
+    let (tell, view) = live.show()?;
+    recording.begun = Some(tell);
+    let recorded = super::runtime().and_then(|runtime| runtime.block_on(record(recording)).map_err(failed));
+    // The user may look at the whole of it for as long as he likes.
+    let seen = view.join();
+    live.end()?;
+    match seen {
+        Ok(Ok(())) => {}
+        Ok(Err(problem)) => output::problem(&problem),
+        Err(_panic) => output::say("the view panicked; the recording is not affected"),
+    }
+    finish(recorded?, quiet)
+}
+
+fn finish(mut finished: Finished, quiet: bool) -> Outcome {
+    if let Some(on_risk) = finished.on_risk.take() {
+        on_risk.finish();
+    }
+    if !quiet {
+        summary(&finished);
+    }
+    exit_code(finished)
+}
+
 fn prepare(args: RunArgs, recorder: Option<Recorder>) -> Result<Recording, Problem> {
     let (wanted, second) = tracers(args.tracer, args.witness)?;
     let records = what_records(&args, recorder.is_some());
     let recorders = records.pids.clone();
-    let rules = super::deferred_rules_of(&args.rules, records)?;
+    let rules = super::deferred_rules_of(&args.record.rules, records)?;
     let choice = capsule_trace::choose(wanted).map_err(trace_problem)?;
     // eBPF sees what changes something at next to no cost. A filter of ptrace's would end the programs with Capsule, keep the
     // terminal until the last of them has ended, and without privileges break sudo: nothing to begin unasked.
@@ -95,7 +127,8 @@ fn prepare(args: RunArgs, recorder: Option<Recorder>) -> Result<Recording, Probl
         tracer = capsule_trace::witnessed(tracer).map_err(trace_problem)?;
         because.push_str(", with ebpf as the witness");
     }
-    let sign = args.sign.as_deref().map(signing_key).transpose()?;
+    let sign = args.record.sign.as_deref().map(signing_key).transpose()?;
+    let on_risk = OnRisk::new(args.record.on_risk)?;
     let mut launch = Launch::new(args.command);
     launch.program = args.program;
     launch.user = args.user.as_deref().map(user).transpose()?;
@@ -107,15 +140,17 @@ fn prepare(args: RunArgs, recorder: Option<Recorder>) -> Result<Recording, Probl
         attach: None,
         rules,
         procs: system(),
-        keep_secrets: args.keep_secrets,
+        keep_secrets: args.record.keep_secrets,
         reads: effects == EffectsArg::All,
         compare: effects == EffectsArg::Off && args.effects.is_none(),
         buffer: args.buffer as usize * (1 << 20),
         forward_signals: true,
         imported: None,
-        key: args.key,
+        key: args.record.key,
         sign,
-        alone: recorder.map(|recorder| GoOnAlone { recorder, after: TERMINAL_BACK, quiet: args.quiet }),
+        on_risk,
+        begun: None,
+        alone: recorder.map(|recorder| GoOnAlone { recorder, after: TERMINAL_BACK, quiet: args.record.quiet }),
     })
 }
 
@@ -128,7 +163,7 @@ fn what_records(args: &RunArgs, parted: bool) -> capsule_classify::Recorder {
     }
     capsule_classify::Recorder {
         home: Store::open().ok().map(|store| store.home().to_owned()),
-        keys: args.key.iter().chain(&args.sign).cloned().collect(),
+        keys: args.record.key.iter().chain(&args.record.sign).cloned().collect(),
         pids,
         program: std::env::current_exe().ok(),
     }

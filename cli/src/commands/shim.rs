@@ -13,9 +13,9 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use capsule_core::exit;
 use capsule_io::{SessionState, Store};
-use clap::Parser as _;
 
-use crate::args::{Args, Command, ShimArgs, ShimCommand, ShimExecArgs};
+use crate::args::{Command, ShimArgs, ShimCommand, ShimExecArgs};
+use crate::config::{self, Refused};
 use crate::error::{Outcome, Problem};
 use crate::output;
 
@@ -124,7 +124,11 @@ fn hand_over(args: ShimExecArgs) -> Outcome {
         return Ok(exit::CANNOT_EXECUTE);
     }
     let words = ["capsule", "run", "--quiet", "--"].into_iter().map(Into::into);
-    let parsed = Args::try_parse_from(words.chain([args.name]).chain(args.args))?;
+    let parsed = match config::parse(words.chain([args.name]).chain(args.args)) {
+        Ok(parsed) => parsed,
+        Err(Refused::Line(error)) => return Err(error.into()),
+        Err(Refused::Setting(problem)) => return Err(problem),
+    };
     match parsed.command {
         Command::Run(mut run) => {
             run.program = Some(real);

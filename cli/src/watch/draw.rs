@@ -29,6 +29,7 @@ const HELP: &[&str] = &[
     "← → z                   fold, unfold",
     "r R                     next, previous process with a finding",
     "d Tab Enter             details; J K scroll them",
+    "o                       under run --live: show or hide the command's output; Ctrl-C interrupts it",
     "q                       leave; the session goes on",
 ];
 
@@ -46,7 +47,12 @@ pub(super) fn severity(severity: Severity) -> Style {
 /// Draws the view. The state learns how many lines of the tree fit.
 pub fn draw(frame: &mut Frame<'_>, state: &mut State) {
     let area = frame.area();
-    let below = if state.details { Constraint::Percentage(50) } else { Constraint::Length(2) };
+    let output = state.output.as_ref().is_some_and(|_| !state.output_hidden);
+    let below = match (state.details, output) {
+        (true, _) => Constraint::Percentage(50),
+        (false, true) => Constraint::Percentage(40),
+        (false, false) => Constraint::Length(2),
+    };
     let [head, tree, below, keys] =
         Layout::vertical([Constraint::Length(2), Constraint::Min(3), below, Constraint::Length(1)]).areas(area);
     state.height = usize::from(tree.height);
@@ -57,6 +63,8 @@ pub fn draw(frame: &mut Frame<'_>, state: &mut State) {
         let block = Block::new().borders(Borders::TOP).title(" details ");
         let text = Paragraph::new(details(state)).wrap(Wrap { trim: false }).block(block);
         text.scroll((state.scroll, 0)).render(below, frame.buffer_mut());
+    } else if output {
+        written(state, below, frame.buffer_mut());
     } else {
         touched(state, below, frame.buffer_mut());
     }
@@ -201,6 +209,22 @@ fn touched(state: &State, area: Rect, buffer: &mut Buffer) {
     for (y, (what, names)) in (area.y..area.bottom()).zip([("files ", latest(false)), ("hosts ", latest(true))]) {
         let line = Line::from(vec![Span::styled(what, dim), Span::raw(names)]);
         put(buffer, area, y, &line);
+    }
+}
+
+/// The end of what the command wrote.
+fn written(state: &State, area: Rect, buffer: &mut Buffer) {
+    let block = Block::new().borders(Borders::TOP).title(" output ");
+    let inner = block.inner(area);
+    block.render(area, buffer);
+    let output = state.output.as_deref().unwrap_or_default();
+    let output = output.strip_suffix(b"\n").unwrap_or(output);
+    let lines: Vec<&[u8]> = output.rsplit(|byte| *byte == b'\n').take(usize::from(inner.height)).collect();
+    for (y, line) in (inner.y..).zip(lines.into_iter().rev()) {
+        // What was overwritten on its line was meant to be.
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        let line = line.rsplit(|byte| *byte == b'\r').next().unwrap_or_default();
+        put(buffer, inner, y, &Line::raw(escape_terminal(line)));
     }
 }
 

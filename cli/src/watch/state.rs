@@ -11,6 +11,9 @@ use crate::follow::Record;
 /// Over how many nanoseconds the rate of records is measured.
 const RATE_SPAN: u64 = 3_000_000_000;
 
+/// How much of a command's output is kept for the screen.
+const OUTPUT_BYTES: usize = 16 * 1024;
+
 /// What happens to the view.
 #[derive(Debug)]
 pub enum Input {
@@ -18,6 +21,8 @@ pub enum Input {
     Key(KeyEvent),
     /// More of the session.
     Records(Vec<Record>),
+    /// More of what the command wrote.
+    Output(Vec<u8>),
     /// The session is over, and this is its last account.
     Ended(Box<SessionMetadata>),
     /// Time goes by; so many bytes are written and not read.
@@ -88,6 +93,12 @@ pub struct State {
     pub top: usize,
     /// How many lines of the tree fit on the screen; set by whoever draws.
     pub height: usize,
+    /// The last that a command inside the view wrote; none where it writes elsewhere.
+    pub output: Option<Vec<u8>>,
+    /// Whether that is hidden.
+    pub output_hidden: bool,
+    /// Whether a command inside the view is to be interrupted.
+    pub interrupt: bool,
     /// Whether the user has seen enough.
     pub quit: bool,
     arrivals: VecDeque<(Timestamp, usize)>,
@@ -117,6 +128,9 @@ impl State {
             rows: Vec::new(),
             top: 0,
             height: 10,
+            output: None,
+            output_hidden: false,
+            interrupt: false,
             quit: false,
             arrivals: VecDeque::new(),
             stale: true,
@@ -306,6 +320,12 @@ pub fn update(state: &mut State, input: Input) {
             records.iter().for_each(|record| state.model.take(record));
             state.stale |= state.at.is_none();
         }
+        Input::Output(more) => {
+            let Some(output) = &mut state.output else { return };
+            output.extend(more);
+            let over = output.len().saturating_sub(OUTPUT_BYTES);
+            output.drain(..over);
+        }
         Input::Ended(metadata) => {
             state.model.tree.close(metadata.ended);
             state.metadata = *metadata;
@@ -324,7 +344,9 @@ pub fn update(state: &mut State, input: Input) {
 
 fn press(state: &mut State, key: KeyEvent) {
     if key.modifiers.contains(KeyModifiers::CONTROL) && matches!(key.code, KeyCode::Char('c' | 'd')) {
-        state.quit = true;
+        // The command is stopped first, as it would be without the view.
+        state.interrupt = state.output.is_some() && !state.over && key.code == KeyCode::Char('c');
+        state.quit = !state.interrupt;
         return;
     }
     if let Some((what, mut text)) = state.typing.take() {
@@ -383,6 +405,7 @@ fn press(state: &mut State, key: KeyEvent) {
         KeyCode::Char('d') | KeyCode::Tab | KeyCode::Enter => {
             (state.details, state.scroll) = (!state.details, 0);
         }
+        KeyCode::Char('o') => state.output_hidden = !state.output_hidden,
         KeyCode::Char('J') => state.scroll = state.scroll.saturating_add(1),
         KeyCode::Char('K') => state.scroll = state.scroll.saturating_sub(1),
         KeyCode::Left | KeyCode::Right | KeyCode::Char('z') => {

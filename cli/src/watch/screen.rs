@@ -1,0 +1,97 @@
+//! The terminal that the view is on: taken at the beginning, given back however the view ends.
+
+use std::fs::File;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use ratatui::backend::CrosstermBackend;
+use ratatui::crossterm::cursor::Show;
+use ratatui::crossterm::execute;
+use ratatui::crossterm::terminal::{
+    Clear, ClearType, EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode,
+};
+use ratatui::{Frame, Terminal};
+
+/// A terminal in the view's hands.
+pub struct Screen {
+    terminal: Terminal<CrosstermBackend<File>>,
+    file: File,
+}
+
+impl Screen {
+    /// Takes the terminal. A panic gives it back before it says anything.
+    ///
+    /// # Errors
+    /// When the terminal cannot be used.
+    pub fn take(file: File) -> io::Result<Self> {
+        let terminal = Terminal::new(CrosstermBackend::new(file.try_clone()?))?;
+        enable_raw_mode()?;
+        let mut screen = Self { terminal, file };
+        execute!(screen.file, EnterAlternateScreen, Clear(ClearType::All))?;
+        let again = screen.file.try_clone()?;
+        let hook = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            give_back(&again);
+            hook(panic);
+        }));
+        Ok(screen)
+    }
+
+    /// Draws one picture.
+    ///
+    /// # Errors
+    /// When the terminal cannot be written.
+    pub fn draw(&mut self, picture: impl FnOnce(&mut Frame<'_>)) -> io::Result<()> {
+        self.terminal.draw(picture).map(drop)
+    }
+}
+
+impl Drop for Screen {
+    fn drop(&mut self) {
+        give_back(&self.file);
+    }
+}
+
+/// A terminal that is gone needs nothing.
+fn give_back(mut file: &File) {
+    disable_raw_mode().unwrap_or(());
+    execute!(file, LeaveAlternateScreen, Show).unwrap_or(());
+}
+
+/// SIGTERM or SIGHUP: ends the view, and not the program before the terminal is as it was.
+pub struct Ending {
+    told: Arc<AtomicUsize>,
+    listening: Vec<signal_hook::SigId>,
+}
+
+impl Ending {
+    /// Listens from now on, until it is dropped.
+    ///
+    /// # Errors
+    /// When the kernel refuses a handler.
+    pub fn listen() -> io::Result<Self> {
+        use signal_hook::consts::{SIGHUP, SIGTERM};
+
+        let mut ending = Self { told: Arc::new(AtomicUsize::new(0)), listening: Vec::new() };
+        for signal in [SIGTERM, SIGHUP] {
+            let number = usize::try_from(signal).unwrap_or(0);
+            ending.listening.push(signal_hook::flag::register_usize(signal, Arc::clone(&ending.told), number)?);
+        }
+        Ok(ending)
+    }
+
+    /// The signal that came, if one did.
+    #[must_use]
+    pub fn signal(&self) -> Option<i32> {
+        i32::try_from(self.told.load(Ordering::SeqCst)).ok().filter(|signal| *signal != 0)
+    }
+}
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        for id in self.listening.drain(..) {
+            signal_hook::low_level::unregister(id);
+        }
+    }
+}
