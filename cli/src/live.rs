@@ -22,6 +22,9 @@ use crate::watch::{self, Inside};
 /// How long the session's files may take to be there.
 const FILES: Duration = Duration::from_secs(10);
 
+/// The view, until it is left.
+pub type Shown = JoinHandle<Result<(), Problem>>;
+
 /// The standard descriptors as they were, and what the command writes.
 pub struct Live {
     saved: [OwnedFd; 3],
@@ -60,7 +63,7 @@ impl Live {
     ///
     /// # Errors
     /// When the user may have no more threads.
-    pub fn show(&self) -> io::Result<(Sender<SessionId>, JoinHandle<Result<(), Problem>>)> {
+    pub fn show(&self) -> io::Result<(Sender<SessionId>, Shown)> {
         let (tell, told) = channel();
         let terminal = File::from(self.saved[1].try_clone()?);
         let inside = Inside { output: self.output.try_clone()?, interrupt };

@@ -488,7 +488,7 @@ fn who_answers_is_chosen_by_flag_file_key_and_what_listens_here() {
         context(&["--model", "m-7"], &[("ANTHROPIC_API_KEY", "k")])
             .contains("anthropic m-7 at https://api.anthropic.com")
     );
-    let file = home.path().join("config/capsule/config.toml");
+    let file = home.path().join("config.toml");
     std::fs::create_dir_all(file.parent().expect("a directory")).expect("made");
     std::fs::write(&file, "[chat]\nprovider = \"gemini\"\nmodel = \"m-8\"\n").expect("written");
     assert!(context(&[], &[("GEMINI_API_KEY", "k"), ("OPENAI_API_KEY", "k")]).contains("gemini m-8 at"));

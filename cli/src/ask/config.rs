@@ -1,19 +1,19 @@
 //! Which model answers: by flag, by the user's file, by whichever key is in the environment, or a server on this machine.
 
 use std::net::{SocketAddr, TcpStream};
-use std::path::PathBuf;
 use std::time::Duration;
 
 use capsule_core::exit;
-use serde::Deserialize;
+use clap::{CommandFactory as _, ValueEnum as _};
 
 use super::provider::{self, Endpoint, Protocol};
-use crate::args::ChatArgs;
+use crate::args::{Args, ChatArgs};
+use crate::config::{Config, Key};
 use crate::error::Problem;
 
-/// What the user's file says: `[chat]` in `$XDG_CONFIG_HOME/capsule/config.toml` or `~/.config/capsule/config.toml`.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
+/// What the user's file says: the settings of `[chat]`. They are no defaults of options: a server that it names is the one of
+/// the provider that it names.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Defaults {
     /// Whose protocol.
     pub provider: Option<Protocol>,
@@ -130,22 +130,14 @@ fn local(model: Option<String>, timeout: Duration) -> Result<Endpoint, Problem> 
 /// # Errors
 /// When the file cannot be read, or says what cannot be.
 pub fn defaults() -> Result<Defaults, Problem> {
-    /// The file; what is not about chats is for others.
-    #[derive(Deserialize)]
-    struct File {
-        #[serde(default)]
-        chat: Defaults,
-    }
-    let config = set("XDG_CONFIG_HOME").map(PathBuf::from);
-    let config = config.or_else(|| set("HOME").map(|home| PathBuf::from(home).join(".config")));
-    let Some(path) = config.map(|config| config.join("capsule/config.toml")) else { return Ok(Defaults::default()) };
-    let text = match std::fs::read_to_string(&path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Defaults::default()),
-        Err(error) => return Err(Problem::usage(format!("could not read `{}`: {error}", path.display()))),
-    };
-    let file: Result<File, _> = toml::from_str(&text);
-    file.map(|file| file.chat).map_err(|error| Problem::usage(format!("`{}`: {error}", path.display())))
+    let config = Config::load(&Args::command())?;
+    let said = |name: &str| Some(config.get(Key::named(name).ok()?)?.value.clone());
+    Ok(Defaults {
+        provider: said("chat.provider").and_then(|name| Protocol::from_str(&name, false).ok()),
+        model: said("chat.model"),
+        base_url: said("chat.base_url"),
+        key_env: said("chat.key_env"),
+    })
 }
 
 #[cfg(test)]

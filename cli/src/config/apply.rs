@@ -59,7 +59,8 @@ fn defaults(line: &Command, typed: &[String], command: &str) -> Result<Defaults,
     let typed = typed_settings(line, typed)?;
     let file = Config::load(line)?;
     let over: Vec<&'static str> = typed.iter().map(|(key, _)| key.name).collect();
-    let from_file = file.settings.into_iter().map(|setting| (setting.key, setting.value));
+    let from_file = file.settings.into_iter().filter(|setting| !setting.key.own);
+    let from_file = from_file.map(|setting| (setting.key, setting.value));
     // Later ones win.
     let all = from_file.chain(typed).filter(|(key, _)| key.commands.contains(&command));
     Ok((all.collect(), over))

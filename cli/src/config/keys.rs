@@ -16,10 +16,16 @@ pub struct Key {
     pub name: &'static str,
     /// The commands whose option it is the default of; the option is the name's second part.
     pub commands: &'static [&'static str],
+    /// Whether the command reads it from the file itself, because it matters to it who said so.
+    pub own: bool,
 }
 
 const fn key(name: &'static str, commands: &'static [&'static str]) -> Key {
-    Key { name, commands }
+    Key { name, commands, own: false }
+}
+
+const fn own(name: &'static str, commands: &'static [&'static str]) -> Key {
+    Key { name, commands, own: true }
 }
 
 /// All settings. What would leave more in a session than was asked for (`--keep-secrets`) is none of them.
@@ -40,6 +46,11 @@ pub const KEYS: &[Key] = &[
     key("report.max_tokens", &["report", "export"]),
     key("report.no_user", &["report"]),
     key("report.no_host", &["report"]),
+    own("chat.provider", &["chat"]),
+    own("chat.model", &["chat"]),
+    own("chat.base_url", &["chat"]),
+    own("chat.key_env", &["chat"]),
+    key("chat.timeout", &["chat"]),
     key("prune.keep", &["prune"]),
     key("prune.max_sessions", &["prune"]),
     key("prune.max_size", &["prune"]),
