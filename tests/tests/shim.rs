@@ -4,7 +4,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-use tests::{Home, capsule_binary, stderr, stdout};
+use tests::{Home, capsule_binary, installed, skipped, stderr, stdout};
 
 const TOOL: &str = "#!/bin/sh\necho \"name=$(tr '\\0' '|' </proc/$$/cmdline)\"\nfor word; do printf '[%s]' \"$word\"; done\ncat\nexit 5\n";
 
@@ -56,10 +56,29 @@ fn a_program_behind_a_shim_is_recorded_and_the_same() {
 }
 
 #[test]
+fn strace_records_a_program_behind_a_shim() {
+    if !installed("strace") {
+        return skipped("strace_records_a_program_behind_a_shim", "strace is not installed");
+    }
+    let (home, (_scratch, shims, path)) = (Home::new(), tool());
+    let plain = sh(&home, &path, "tool --odd '' 'a b'");
+    assert!(shim(&home, &path, &shims, &["install", "tool"]).status.success());
+    let recorded = sh(&home, &path, "CAPSULE_TRACER=strace tool --odd '' 'a b'");
+    assert_eq!(recorded.status.code(), plain.status.code(), "{}", stderr(&recorded));
+    assert_eq!((stdout(&recorded), stderr(&recorded)), (stdout(&plain), String::new()));
+    assert_eq!(home.metadata()["tracer"]["backend"], "strace");
+    assert_eq!(home.metadata()["status"]["state"], "complete", "{}", home.metadata()["status"]);
+}
+
+#[test]
 fn a_shim_inside_a_recording_records_nothing_of_its_own() {
     let (home, (_scratch, shims, path)) = (Home::new(), tool());
     assert!(shim(&home, &path, &shims, &["install", "tool"]).status.success());
-    for tracer in ["auto", "ptrace"] {
+    for tracer in ["auto", "ptrace", "strace"] {
+        if tracer == "strace" && !installed("strace") {
+            skipped("a_shim_inside_a_recording_records_nothing_of_its_own", "strace is not installed");
+            continue;
+        }
         let before = sessions(&home);
         let output = sh(&home, &path, &format!("\"$CAPSULE\" run -q --tracer {tracer} sh -c 'tool one; exit 6'"));
         assert_eq!(output.status.code(), Some(6), "{}", stderr(&output));

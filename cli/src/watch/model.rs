@@ -193,7 +193,9 @@ pub fn age(node: &ProcessNode, moment: Timestamp) -> Option<u64> {
 pub fn summary(node: &ProcessNode, moment: Timestamp) -> String {
     let last = node.execs.last();
     if last.is_none_or(|exec| exec.at <= moment) {
-        return capsule_core::escape_terminal(node.summary.as_bytes());
+        let text = capsule_core::escape_terminal(node.summary.as_bytes());
+        // A subshell, or another that forks and executes nothing.
+        return if text.is_empty() { "(no program of its own)".to_owned() } else { text };
     }
     let exec = node.execs.iter().rev().find(|exec| exec.at <= moment);
     let words = exec.map(|exec| exec.argv.iter().map(capsule_core::escape_terminal).collect::<Vec<_>>().join(" "));

@@ -215,3 +215,33 @@ fn a_chain_deeper_than_a_stack_is_drawn() {
     assert!(screen(&mut state, 80, 24).contains("20000 processes"));
     assert_eq!(state.rows.len(), 20_000);
 }
+
+#[test]
+fn what_a_command_inside_writes_is_shown_inert_and_can_be_hidden() {
+    let mut story = Story::new();
+    story.run(0, 10, None, &[b"make"]);
+    story.event(1, 11, Some(10), EventKind::Spawn(SpawnKind::Fork));
+    let mut state =
+        State::new(crate::recording::tests_metadata(SessionId::parse("2024-01-15T14:30:00Z-abc123").unwrap()));
+    state.output = Some(Vec::new());
+    update(&mut state, Input::Records(story.records));
+    update(&mut state, Input::Tick { now: Timestamp(2 * SECOND), behind: 0 });
+    update(&mut state, Input::Output(b"1%\r50%\rhalf\n\x1b]0;owned\x07\nlast".to_vec()));
+    let mut terminal = Terminal::new(TestBackend::new(80, 24)).unwrap();
+    let mut shown = |state: &mut State| {
+        terminal.draw(|frame| draw(frame, state)).unwrap();
+        terminal.backend().to_string()
+    };
+    let text = shown(&mut state);
+    for part in ["output", "half", "\\e]0;owned", "last", "(no program of its own)"] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    assert!(!text.contains("50%") && !text.contains('\u{1b}'), "{text}");
+    update(&mut state, Input::Output(vec![b'x'; 100_000]));
+    assert_eq!(state.output.as_ref().map(Vec::len), Some(16 * 1024), "memory is bounded");
+    update(&mut state, Input::Key(KeyEvent::new(KeyCode::Char('o'), KeyModifiers::NONE)));
+    assert!(!shown(&mut state).contains("output"));
+    let interrupt = Input::Key(KeyEvent::new(KeyCode::Char('c'), KeyModifiers::CONTROL));
+    update(&mut state, interrupt);
+    assert!(state.interrupt && !state.quit, "Ctrl-C is the command's while it runs");
+}
