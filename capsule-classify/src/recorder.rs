@@ -35,6 +35,8 @@ pub struct Recorder {
     pub keys: Vec<PathBuf>,
     /// Capsule's own processes.
     pub pids: Vec<Pid>,
+    /// The user's settings and rules, a file or directories: whoever changes them weakens later sessions.
+    pub settings: Vec<PathBuf>,
     /// Capsule's own executable: another one that runs it is another Capsule of the user's.
     pub program: Option<PathBuf>,
 }
@@ -47,6 +49,10 @@ impl Recorder {
             record.extend([path.clone(), format!("{path}/**")]);
         }
         // The key by the name of its variable, and the one that we were given.
+        let mut settings = vec!["$CAPSULE_CONFIG".to_owned()];
+        for path in self.settings.iter().flat_map(|path| names(path)) {
+            settings.extend([path.clone(), format!("{path}/**")]);
+        }
         let mut own = vec!["$CAPSULE_KEY".to_owned()];
         own.extend(self.keys.iter().flat_map(|key| names(key)));
         for pid in &self.pids {
@@ -55,7 +61,7 @@ impl Recorder {
         let pids: Vec<String> = self.pids.iter().map(ToString::to_string).collect();
         let pids = format!("(?:{})", pids.join("|"));
         let mut out = String::new();
-        for (class, is) in [(RECORD, &record), ("this-recorder", &own)] {
+        for (class, is) in [(RECORD, &record), ("this-recorder", &own), ("this-recorders-settings", &settings)] {
             let is: Vec<String> = is.iter().map(|glob| quoted(glob)).collect();
             out.push_str(&format!("[[path]]\nclass = \"{class}\"\nis = [{}]\n\n", is.join(", ")));
         }
@@ -64,6 +70,7 @@ impl Recorder {
             "{ on = [\"run\"], program = [\"kill\", \"skill\", \"tgkill\"], taint = [\"recorder\"], not-args = '^-(?:l|L|0)' }"
                 .to_owned(),
             format!("{{ on = {changes}, place = [\"this-record\", \"this-recorder\"], not-program = [\"capsule\"] }}"),
+            format!("{{ on = {changes}, place = [\"this-recorders-settings\"], not-program = [\"capsule\"] }}"),
             "{ on = [\"read\"], place = [\"this-record\", \"this-recorder\"], not-program = [\"capsule\"] }".to_owned(),
             "{ on = [\"run\"], program = [\"kill\", \"pkill\", \"killall\", \"skill\", \"tgkill\"], \
              args = '(?:^|[^\\w./-])capsule(?:$|[^\\w./-])|-\\w*f\\w* \\S*capsule', not-args = '^-(?:l|L|0)' }"
@@ -90,7 +97,9 @@ impl Recorder {
              why = \"What records this session, its files, or the key that seals it was touched by what is recorded.\"\n\
              category = \"agent-tampering\"\nattack = [\"T1562.001\", \"T1070\"]\nseverity = \"critical\"\nmatch = [\n  {},\n]\n\
              adjust = [\n  {{ if = {{ on = [\"read\"], place = [\"this-record\"], not-place = [\"this-recorder\"] }}, severity = \"medium\", \
-             because = \"only read\" }},\n]",
+             because = \"only read\" }},\n  \
+             {{ if = {{ on = {changes}, place = [\"this-recorders-settings\"], not-place = [\"this-record\", \"this-recorder\"] }}, \
+             severity = \"high\", because = \"it changes how later sessions are recorded\" }},\n]",
             tests.join(",\n  ")
         ));
         out
@@ -102,6 +111,7 @@ impl Recorder {
 pub(crate) struct Guarded {
     homes: Vec<Vec<u8>>,
     keys: Vec<Vec<u8>>,
+    settings: Vec<Vec<u8>>,
     pids: Vec<Pid>,
     /// Capsule's executable.
     programs: Vec<Vec<u8>>,
@@ -114,6 +124,7 @@ impl Guarded {
         Self {
             homes: recorder.home.iter().flat_map(|home| forms(home)).collect(),
             keys: recorder.keys.iter().flat_map(|key| forms(key)).collect(),
+            settings: recorder.settings.iter().flat_map(|path| forms(path)).collect(),
             pids: recorder.pids.clone(),
             programs: recorder.program.iter().flat_map(|program| forms(program)).collect(),
             own: Vec::new(),
@@ -168,6 +179,9 @@ impl Guarded {
             _ if capsule => return None,
             (_, _, Some(path)) if changes || !path.starts_with(b"/proc/") || path.ends_with(b"/mem") => {
                 (Severity::Critical, path)
+            }
+            (_, None, _) if changes && within(&self.settings).is_some() => {
+                (Severity::High, within(&self.settings).unwrap_or_default())
             }
             (_, Some(path), _) => (if changes { Severity::Critical } else { Severity::Medium }, path),
             _ => return None,

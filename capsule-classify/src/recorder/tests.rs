@@ -9,6 +9,7 @@ fn recorder() -> Recorder {
     Recorder {
         home: Some("/srv/odd {name}, [1]*/sessions".into()),
         keys: vec!["/etc/capsule/seal.key".into()],
+        settings: vec!["/home/me/.config/capsule".into()],
         pids: vec![Pid(1234), Pid(1235)],
         program: Some("/opt/capsule/bin/capsule".into()),
     }
@@ -128,4 +129,34 @@ fn effects_on_the_record_its_key_or_its_recorder_are_known_whatever_the_program_
     {
         assert_eq!(grade(&effect(Ptrace, "", Some(detail), None), false).is_some(), expected, "{detail}");
     }
+}
+
+#[test]
+fn whoever_changes_the_settings_weakens_later_sessions() {
+    for argv in [
+        &["bash", "-c", "echo x >> /home/me/.config/capsule/config.toml"][..],
+        &["rm", "-rf", "/home/me/.config/capsule"],
+        &["cp", "x.toml", "/home/me/.config/capsule/rules.d/x.toml"],
+    ] {
+        assert_eq!(worst(argv), Some(Severity::High), "{argv:?}");
+    }
+    for argv in
+        [&["cat", "/home/me/.config/capsule/config.toml"][..], &["capsule", "config", "set", "run.quiet", "true"]]
+    {
+        assert_eq!(worst(argv), None, "{argv:?}");
+    }
+    let guarded = Guarded::new(&recorder());
+    let mut effect = capsule_core::Effect {
+        kind: EffectKind::FileWrite,
+        call: "openat".to_owned(),
+        path: Some("/home/me/.config/capsule/config.toml".into()),
+        to: None,
+        endpoint: None,
+        detail: None,
+        errno: None,
+    };
+    assert_eq!(guarded.touched(&effect, false).map(|(severity, _)| severity), Some(Severity::High));
+    assert_eq!(guarded.touched(&effect, true), None);
+    effect.kind = EffectKind::FileRead;
+    assert_eq!(guarded.touched(&effect, false), None);
 }

@@ -165,6 +165,7 @@ fn what_records(args: &RunArgs, parted: bool) -> capsule_classify::Recorder {
         home: Store::open().ok().map(|store| store.home().to_owned()),
         keys: args.record.key.iter().chain(&args.record.sign).cloned().collect(),
         pids,
+        settings: crate::config::file::path().into_iter().chain(crate::config::file::directory()).collect(),
         program: std::env::current_exe().ok(),
     }
 }
