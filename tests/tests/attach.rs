@@ -177,6 +177,23 @@ fn a_tree_that_forks_all_the_time_is_taken_in_without_a_hole() {
 }
 
 #[test]
+fn an_attached_program_that_touches_its_record_is_found() {
+    if !may_attach("an_attached_program_that_touches_its_record_is_found") {
+        return;
+    }
+    let home = Home::new();
+    let text = format!("echo up; read line; /bin/rm -f {}/runs/none; exit 0", home.path().display());
+    let mut bash = script(home.path(), &text);
+    eventually("its start", || out(home.path()).contains("up"));
+    let capsule = attach(&home, bash.id());
+    drop(bash.stdin.take());
+    assert!(bash.wait().expect("it ends").success());
+    assert!(capsule.wait_with_output().expect("it ends").status.success());
+    let risks = home.stream("risks");
+    assert!(risks.iter().any(|risk| risk["rule"] == "agent.recorder-touched"), "{risks:?}");
+}
+
+#[test]
 fn a_refused_attach_leaves_no_session() {
     if !may_attach("a_refused_attach_leaves_no_session") {
         return;

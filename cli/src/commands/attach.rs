@@ -8,7 +8,7 @@ use capsule_core::{Backend, Pid, exit};
 use capsule_enrich::system;
 use capsule_trace::{DEFAULT_BUFFER_BYTES, Launch, Linger, TraceOptions};
 
-use super::run::{exit_code, signing_key, summary, trace_problem};
+use super::run::{exit_code, signing_key, summary, trace_problem, what_records};
 use crate::args::AttachArgs;
 use crate::error::{Outcome, Problem};
 use crate::on_risk::OnRisk;
@@ -31,9 +31,11 @@ pub(super) fn exec(args: AttachArgs) -> Outcome {
 }
 
 fn prepare(args: AttachArgs) -> Result<Recording, Problem> {
-    let rules = super::deferred_rules(&args.record.rules)?;
+    let records = what_records(&args.record, false);
+    let recorders = records.pids.clone();
+    let rules = super::deferred_rules_of(&args.record.rules, records)?;
     let choice = capsule_trace::choose(Some(Backend::Ptrace)).map_err(trace_problem)?;
-    let options = TraceOptions { linger: Linger::Detach, ..TraceOptions::default() };
+    let options = TraceOptions { linger: Linger::Detach, recorders, ..TraceOptions::default() };
     let tracer = capsule_trace::open(choice.backend, options).map_err(trace_problem)?;
     let pid = args.pid;
     let on_risk = OnRisk::new(args.record.on_risk)?;

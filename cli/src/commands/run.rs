@@ -12,7 +12,7 @@ use capsule_io::{SigningKey, Store};
 use capsule_trace::handoff::{self, Part, Recorder};
 use capsule_trace::{EffectLevel, Launch, Linger, StayWith, TraceOptions, User};
 
-use crate::args::{EffectsArg, LingerArg, RunArgs, TracerArg};
+use crate::args::{EffectsArg, LingerArg, RecordArgs, RunArgs, TracerArg};
 use crate::error::{Outcome, Problem};
 use crate::live::Live;
 use crate::on_risk::OnRisk;
@@ -91,7 +91,7 @@ fn finish(mut finished: Finished, quiet: bool) -> Outcome {
 
 fn prepare(args: RunArgs, recorder: Option<Recorder>) -> Result<Recording, Problem> {
     let (wanted, second) = tracers(args.tracer, args.witness)?;
-    let records = what_records(&args, recorder.is_some());
+    let records = what_records(&args.record, recorder.is_some());
     let recorders = records.pids.clone();
     let rules = super::deferred_rules_of(&args.record.rules, records)?;
     let choice = capsule_trace::choose(wanted).map_err(trace_problem)?;
@@ -155,7 +155,7 @@ fn prepare(args: RunArgs, recorder: Option<Recorder>) -> Result<Recording, Probl
 }
 
 /// What the command should keep its hands off.
-fn what_records(args: &RunArgs, parted: bool) -> capsule_classify::Recorder {
+pub(super) fn what_records(record: &RecordArgs, parted: bool) -> capsule_classify::Recorder {
     let mut pids = vec![Pid(std::process::id())];
     if parted {
         // The waiter, which holds the terminal for us.
@@ -163,7 +163,7 @@ fn what_records(args: &RunArgs, parted: bool) -> capsule_classify::Recorder {
     }
     capsule_classify::Recorder {
         home: Store::open().ok().map(|store| store.home().to_owned()),
-        keys: args.record.key.iter().chain(&args.record.sign).cloned().collect(),
+        keys: record.key.iter().chain(&record.sign).cloned().collect(),
         pids,
         settings: crate::config::file::path().into_iter().chain(crate::config::file::directory()).collect(),
         program: std::env::current_exe().ok(),
