@@ -18,6 +18,10 @@ pub enum TracerArg {
     Ebpf,
     /// The strace program
     Strace,
+    /// eslogger of macOS 13 and newer, needs root
+    Eslogger,
+    /// dtrace of macOS, needs root
+    Dtrace,
 }
 
 /// What to do with processes that outlive the command.

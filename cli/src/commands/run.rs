@@ -178,6 +178,8 @@ fn tracers(tracer: TracerArg, witness: Option<TracerArg>) -> Result<(Option<Back
         TracerArg::Ptrace => Some(Backend::Ptrace),
         TracerArg::Ebpf => Some(Backend::Ebpf),
         TracerArg::Strace => Some(Backend::Strace),
+        TracerArg::Eslogger => Some(Backend::Eslogger),
+        TracerArg::Dtrace => Some(Backend::Dtrace),
     };
     let Some(witness) = witness else { return Ok((plain(tracer), false)) };
     match (plain(tracer), plain(witness)) {
