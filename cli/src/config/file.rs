@@ -75,7 +75,7 @@ impl Config {
     }
 }
 
-/// The file's text; `None` where there is no file.
+/// The file's text; `None` where there is no file, or where the usual one is out of reach.
 ///
 /// # Errors
 /// When it cannot be read, or when somebody else may write it: who can change settings can weaken a record.
@@ -86,6 +86,10 @@ pub fn read(path: &Path) -> Result<Option<String>, Problem> {
     let file = match opened {
         Ok(file) => file,
         Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => return Ok(None),
+        // `HOME` may be another user's, as after `setpriv` or `sudo -E`: nobody named that file.
+        Err(error) if error.kind() == ErrorKind::PermissionDenied && std::env::var_os("CAPSULE_CONFIG").is_none() => {
+            return Ok(None);
+        }
         Err(error) => return Err(Problem::from(anyhow::Error::new(error).context(failed()))),
     };
     let metadata = file.metadata().with_context(failed)?;
