@@ -5,7 +5,7 @@
 //! program can write there must not decide how it is recorded.
 //!
 //! - [`keys`]: which settings there are, and of which options
-//! - [`file`]: the file, its checks, and changes to it
+//! - [`mod@file`]: the file, its checks, and changes to it
 //! - [`apply`]: settings become the defaults of the command line
 
 pub mod apply;
