@@ -16,6 +16,7 @@ mod hostile;
 mod interrupt;
 mod killed;
 mod limits;
+mod macos;
 mod mcp;
 mod on_risk;
 mod power;
