@@ -42,7 +42,8 @@ pub struct Inside {
     pub interrupt: fn(),
 }
 
-/// Shows a session on a terminal until the user has seen enough, or a signal ends it: that signal.
+/// Shows a session on a terminal until the user has seen enough, or a signal ends it: that signal. A terminal that is gone is
+/// a SIGHUP.
 ///
 /// # Errors
 /// When the terminal or the session cannot be used.
@@ -81,7 +82,10 @@ pub fn show(mut follower: Follower, terminal: File, mut inside: Option<Inside>) 
             drawn = Some(Instant::now());
         }
         let patience = if idle { FRAME } else { Duration::ZERO };
-        match event::poll(patience).and_then(|ready| if ready { event::read().map(Some) } else { Ok(None) }) {
+        if !screen.wait(patience).context("could not wait for the terminal")? {
+            return Ok(Some(signal_hook::consts::SIGHUP));
+        }
+        match event::poll(Duration::ZERO).and_then(|ready| if ready { event::read().map(Some) } else { Ok(None) }) {
             Ok(Some(Event::Key(key))) => {
                 update(&mut state, Input::Key(key));
                 drawn = None;

@@ -4,7 +4,7 @@ use std::io::{BufRead as _, BufReader, Read as _};
 use std::process::Stdio;
 
 use serde_json::Value;
-use tests::{Home, eventually, stdout};
+use tests::{Home, eventually, installed, skipped, stdout};
 
 #[test]
 fn tail_follows_a_running_session_and_ends_with_it() {
@@ -136,6 +136,44 @@ fn ctrl_c_in_the_view_interrupts_the_command_inside() {
     terminal.flush().expect("it reads");
     terminal.exp_string("code=4").expect("the exit code is the command's");
     terminal.exp_string("same").expect("the terminal is as it was");
+}
+
+/// Runs the words that follow on a terminal, and closes that once the file `up` in the home is there.
+const CLOSED: &str = "
+import os, pty, sys, time
+child, terminal = pty.fork()
+if child == 0: os.execvp(sys.argv[1], sys.argv[1:])
+while not os.path.exists(os.environ['CAPSULE_HOME'] + '/up'): time.sleep(0.01)
+os.close(terminal)
+os.waitpid(child, 0)
+";
+
+#[test]
+fn a_terminal_that_goes_away_ends_the_view_and_not_the_recording() {
+    if !installed("python3") {
+        return skipped("a_terminal_that_goes_away_ends_the_view_and_not_the_recording", "python3 is not installed");
+    }
+    let home = Home::new();
+    let script = "trap '' HUP; echo $$ >\"$CAPSULE_HOME/command\"; exec sleep 1000";
+    let mut outside = std::process::Command::new("python3");
+    outside.args(["-c", CLOSED]).arg(tests::capsule_binary()).args(["run", "-q", "--live", "sh", "-c", script]);
+    outside.env("CAPSULE_HOME", home.path()).env("CAPSULE_CONFIG", "").env("TERM", "xterm");
+    let mut outside = outside.env_remove("CAPSULE_TRACER").spawn().expect("python3 starts");
+    let command = || std::fs::read_to_string(home.path().join("command")).unwrap_or_default().trim().to_owned();
+    eventually("the command", || !command().is_empty());
+    let recorder = home.metadata()["recorder"].as_u64().expect("a pid");
+    let has_view = || {
+        let tasks = std::fs::read_dir(format!("/proc/{recorder}/task")).expect("it lives").flatten();
+        tasks.filter_map(|task| std::fs::read_to_string(task.path().join("comm")).ok()).any(|name| name == "view\n")
+    };
+    assert!(has_view());
+    std::fs::write(home.path().join("up"), "").expect("it can be written");
+    eventually("the view's end", || !has_view());
+    assert_eq!(home.metadata()["status"]["state"], "incomplete", "it is recorded on");
+    let killed = std::process::Command::new("kill").args(["-9", &command()]).status();
+    assert!(killed.is_ok_and(|status| status.success()));
+    outside.wait().expect("it ends");
+    assert!(home.capsule(["verify"]).status.success());
 }
 
 #[test]

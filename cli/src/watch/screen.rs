@@ -2,8 +2,13 @@
 
 use std::fs::File;
 use std::io;
+use std::os::fd::AsFd as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use ratatui::backend::CrosstermBackend;
 use ratatui::crossterm::cursor::Show;
@@ -44,6 +49,24 @@ impl Screen {
     /// When the terminal cannot be written.
     pub fn draw(&mut self, picture: impl FnOnce(&mut Frame<'_>)) -> io::Result<()> {
         self.terminal.draw(picture).map(drop)
+    }
+
+    /// Waits for a key, a signal, or until `patience` is over; says whether the terminal is still there.
+    ///
+    /// crossterm must not be asked for a key of a terminal that is gone: it would read its end for ever.
+    ///
+    /// # Errors
+    /// When the kernel cannot wait.
+    pub fn wait(&self, patience: Duration) -> io::Result<bool> {
+        let mut terminal = [PollFd::new(self.file.as_fd(), PollFlags::POLLIN)];
+        match poll(&mut terminal, PollTimeout::try_from(patience).unwrap_or(PollTimeout::ZERO)) {
+            Ok(_) => {
+                let gone = PollFlags::POLLHUP | PollFlags::POLLERR | PollFlags::POLLNVAL;
+                Ok(!terminal[0].revents().is_some_and(|events| events.intersects(gone)))
+            }
+            Err(Errno::EINTR) => Ok(true),
+            Err(error) => Err(error.into()),
+        }
     }
 }
 
