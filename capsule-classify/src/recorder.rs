@@ -48,11 +48,11 @@ impl Recorder {
         for path in self.home.iter().flat_map(|home| names(home)) {
             record.extend([path.clone(), format!("{path}/**")]);
         }
-        // The key by the name of its variable, and the one that we were given.
         let mut settings = vec!["$CAPSULE_CONFIG".to_owned()];
         for path in self.settings.iter().flat_map(|path| names(path)) {
             settings.extend([path.clone(), format!("{path}/**")]);
         }
+        // The key by the name of its variable, and the one that we were given.
         let mut own = vec!["$CAPSULE_KEY".to_owned()];
         own.extend(self.keys.iter().flat_map(|key| names(key)));
         for pid in &self.pids {
@@ -113,6 +113,8 @@ pub(crate) struct Guarded {
     keys: Vec<Vec<u8>>,
     settings: Vec<Vec<u8>>,
     pids: Vec<Pid>,
+    /// Their directories in `/proc`.
+    processes: Vec<Vec<u8>>,
     /// Capsule's executable.
     programs: Vec<Vec<u8>>,
     /// The session's own directory, which not even another Capsule changes.
@@ -126,6 +128,7 @@ impl Guarded {
             keys: recorder.keys.iter().flat_map(|key| forms(key)).collect(),
             settings: recorder.settings.iter().flat_map(|path| forms(path)).collect(),
             pids: recorder.pids.clone(),
+            processes: recorder.pids.iter().map(|pid| format!("/proc/{pid}").into_bytes()).collect(),
             programs: recorder.program.iter().flat_map(|program| forms(program)).collect(),
             own: Vec::new(),
         }
@@ -168,13 +171,8 @@ impl Guarded {
             let paths = [&effect.path, &effect.to].into_iter().flatten();
             paths.map(|path| path.as_bytes()).find(|path| places.iter().any(|place| is_within(path, place)))
         };
-        let own_process = || {
-            let paths = [&effect.path, &effect.to].into_iter().flatten().map(|path| path.as_bytes());
-            let mut paths =
-                paths.filter(|path| self.pids.iter().any(|pid| is_within(path, format!("/proc/{pid}").as_bytes())));
-            paths.next()
-        };
-        let (severity, path) = match (within(&self.own), within(&self.homes), within(&self.keys).or_else(own_process)) {
+        let secret = within(&self.keys).or_else(|| within(&self.processes));
+        let (severity, path) = match (within(&self.own), within(&self.homes), secret) {
             (Some(path), _, _) if changes => (Severity::Critical, path),
             _ if capsule => return None,
             (_, _, Some(path)) if changes || !path.starts_with(b"/proc/") || path.ends_with(b"/mem") => {
