@@ -29,6 +29,9 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Args, Refu
     let arguments: Vec<OsString> = arguments.into_iter().collect();
     let typed = Args::command().try_get_matches_from(&arguments).map_err(Refused::Line)?;
     let args = Args::from_arg_matches(&typed).map_err(Refused::Line)?;
+    if args.settings.is_empty() && !Config::is_there() {
+        return Ok(args);
+    }
     let line = Args::command();
     let command = typed.subcommand_name().unwrap_or_default();
     if !super::KEYS.iter().any(|key| key.commands.contains(&command)) {

@@ -53,13 +53,26 @@ pub fn directory() -> Option<PathBuf> {
     Some(config.join("capsule"))
 }
 
+/// Whether the usual file is in a directory that this user may not enter: `HOME` may be another user's, as after `setpriv` or
+/// `sudo -E`, and nobody named that file. A file that is there and cannot be read is an error.
+fn is_out_of_reach(path: &Path) -> bool {
+    let denied = |error: std::io::Error| error.kind() == ErrorKind::PermissionDenied;
+    std::env::var_os("CAPSULE_CONFIG").is_none() && fs::symlink_metadata(path).is_err_and(denied)
+}
+
 impl Config {
+    /// Whether there is anything to read. Cheap, for those who need no more where there is none.
+    #[must_use]
+    pub fn is_there() -> bool {
+        path().is_some_and(|path| !matches!(path.try_exists(), Ok(false)))
+    }
+
     /// Reads the file, where there is one.
     ///
     /// # Errors
     /// When it cannot be read, when others may write it, and with the line of what is wrong in it.
     pub fn load(line: &Command) -> Result<Self, Problem> {
-        let path = path();
+        let path = path().filter(|path| !is_out_of_reach(path));
         let text = path.as_deref().map(read).transpose()?.flatten();
         let settings = match (&path, text) {
             (Some(path), Some(text)) => settings(line, &text).map_err(|wrong| wrong.in_file(path))?,
@@ -75,7 +88,7 @@ impl Config {
     }
 }
 
-/// The file's text; `None` where there is no file, or where the usual one is out of reach.
+/// The file's text; `None` where there is no file.
 ///
 /// # Errors
 /// When it cannot be read, or when somebody else may write it: who can change settings can weaken a record.
@@ -86,10 +99,6 @@ pub fn read(path: &Path) -> Result<Option<String>, Problem> {
     let file = match opened {
         Ok(file) => file,
         Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => return Ok(None),
-        // `HOME` may be another user's, as after `setpriv` or `sudo -E`: nobody named that file.
-        Err(error) if error.kind() == ErrorKind::PermissionDenied && std::env::var_os("CAPSULE_CONFIG").is_none() => {
-            return Ok(None);
-        }
         Err(error) => return Err(Problem::from(anyhow::Error::new(error).context(failed()))),
     };
     let metadata = file.metadata().with_context(failed)?;
