@@ -1,7 +1,7 @@
 //! A conversation on disk: beside the sealed session, never inside it, readable by its owner alone.
 
 use std::fs::{DirBuilder, File, OpenOptions};
-use std::io::{Read as _, Write as _};
+use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
@@ -68,8 +68,12 @@ impl Transcript {
     /// # Errors
     /// When the file cannot be read.
     pub fn earlier(&self) -> Result<Vec<Turn>, Problem> {
+        // Of the file that was opened, whatever has its name by now; it is written at its end in any case.
+        let mut file = &self.file;
+        let length = file.metadata()?.len();
+        file.seek(SeekFrom::Start(length.saturating_sub(READ)))?;
         let mut bytes = Vec::new();
-        File::open(&self.path)?.take(READ).read_to_end(&mut bytes)?;
+        file.take(READ).read_to_end(&mut bytes)?;
         let mut turns: Vec<Turn> = Vec::new();
         for line in bytes.split(|byte| *byte == b'\n') {
             let Ok(value) = serde_json::from_slice::<Value>(line) else { continue };
