@@ -2,19 +2,10 @@
 
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::Value;
-use tests::{Home, skipped, stderr};
-
-/// Waits until `done` says so; far longer than it ever takes.
-fn eventually(what: &str, mut done: impl FnMut() -> bool) {
-    let begun = Instant::now();
-    while !done() {
-        assert!(begun.elapsed() < Duration::from_secs(60), "{what} did not happen");
-        std::thread::sleep(Duration::from_millis(20));
-    }
-}
+use tests::{Home, eventually, skipped, stderr};
 
 /// A shell script that runs before anybody attaches, its output in a file.
 fn script(directory: &Path, text: &str) -> Child {
