@@ -223,6 +223,32 @@ fn effects_are_evidence() {
 }
 
 #[test]
+fn a_new_repository_in_a_shared_place_is_none_of_the_hidden_files_nor_its_samples_hooks() {
+    let rules_of = |program: &[&str], paths: &[&str]| {
+        let mut play = Play::new();
+        let git = play.start(None, program);
+        for path in paths {
+            play.effect(git, EffectKind::FileCreate, Some(path), None);
+        }
+        play.end(git, 0);
+        play.risks().iter().map(|(_, rule, _)| (*rule).to_owned()).collect::<Vec<_>>()
+    };
+    let git = &["git", "init", "-q", "."];
+    assert_eq!(
+        rules_of(git, &["/tmp/r/.git", "/tmp/.git/index.lock", "/tmp/r/.git/hooks/pre-commit.sample"]),
+        [""; 0],
+        "what git makes"
+    );
+    for (program, path, rule) in [
+        (&git[..], "/tmp/r/.git/hooks/pre-commit", "persistence.git-hook"),
+        (&git[..], "/tmp/.x/loader", "evasion.hidden-file"),
+        (&["install.sh"][..], "/tmp/.git/loader", "evasion.hidden-file"),
+    ] {
+        assert!(rules_of(program, &[path]).contains(&rule.to_owned()), "{path}: {:?}", rules_of(program, &[path]));
+    }
+}
+
+#[test]
 fn every_process_gets_a_final_action_and_nothing_is_kept_of_the_dead() {
     let mut play = Play::new();
     let root = play.start(None, &["bash"]);
