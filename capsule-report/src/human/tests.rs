@@ -94,6 +94,9 @@ fn a_filter_keeps_what_fits_and_the_way_to_it() {
     assert!(tree.iter().any(|line| line.contains("pytest -q") && line.contains("exit 1")));
     assert!(!tree.iter().any(|line| line.contains("git push") || line.contains("helper")), "{tree:#?}");
     assert!(tree.first().unwrap().contains("[AGENT]"));
+    let filter = Some(Filter::parse("nothing-is-called-this").unwrap());
+    let text = shown(support::rich(), 50_000, &Options { filter, ..Options::default() });
+    assert!(text.contains("none fits the filter\n\nWorkflow Summary:"), "{text}");
 }
 
 #[test]
