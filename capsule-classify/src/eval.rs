@@ -12,6 +12,7 @@ mod output;
 mod search;
 mod wrapper;
 
+use std::borrow::Cow;
 use std::cell::OnceCell;
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
@@ -20,7 +21,7 @@ use capsule_core::{ByteString, Resource, ResourceKind, Severity, Workflow};
 
 use crate::flow::{Arg, Flow, Taint};
 use crate::knowledge::{Work, weight};
-use crate::place::{Classes, canonical, host_of};
+use crate::place::{Classes, canonical, climbed, home_of, host_of};
 use crate::risk::{Deed, Hit, Verb, flag};
 use crate::rules::Rules;
 use crate::shell::{Command, GroupKind, Item, Script, Simple, parse};
@@ -80,6 +81,8 @@ pub(crate) struct Eval<'r> {
     pub(crate) rules: &'r Rules,
     pub(crate) project: Option<String>,
     pub(crate) cwd: Option<String>,
+    /// The home directory that the script began in, by its own name.
+    own_home: Option<String>,
     vars: HashMap<String, Flow>,
     functions: HashMap<String, (Rc<Script>, u32)>,
     files: HashMap<String, Flow>,
@@ -107,6 +110,7 @@ pub(crate) struct Eval<'r> {
 
 impl<'r> Eval<'r> {
     pub(crate) fn new(rules: &'r Rules, cwd: Option<&str>) -> Self {
+        let own_home = cwd.and_then(home_of).map(str::to_owned);
         let cwd = cwd.filter(|cwd| cwd.starts_with('/')).map(|cwd| canonical(cwd, None).into_owned());
         let project =
             cwd.clone().filter(|cwd| !matches!(cwd.as_str(), "/" | "~" | "/home" | "/etc" | "/usr" | "/var" | "/tmp"));
@@ -114,6 +118,7 @@ impl<'r> Eval<'r> {
             rules,
             project,
             cwd,
+            own_home,
             vars: HashMap::new(),
             functions: HashMap::new(),
             files: HashMap::new(),
@@ -382,8 +387,17 @@ impl<'r> Eval<'r> {
         }
     }
 
+    /// A path in one form, seen from where the script is. What is reached by climbing out of one's own home lies beside
+    /// it and is nobody's home.
+    pub(crate) fn at<'a>(&self, path: &'a str) -> Cow<'a, str> {
+        match (&self.own_home, &self.cwd) {
+            (Some(home), Some(cwd)) if path.starts_with("..") => Cow::Owned(climbed(path, cwd, home)),
+            _ => canonical(path, self.cwd.as_deref()),
+        }
+    }
+
     pub(crate) fn path_classes(&self, path: &str) -> Classes {
-        let canonical = canonical(path, self.cwd.as_deref());
+        let canonical = self.at(path);
         self.rules.places.of_path(&canonical, self.project.as_deref())
     }
 
@@ -413,7 +427,7 @@ impl<'r> Eval<'r> {
         args: &[Arg],
     ) {
         if verb == Verb::Execute && flags & flag::SCRIPT != 0 && self.ran.len() < 16 {
-            let path = canonical(object, self.cwd.as_deref()).into_owned();
+            let path = self.at(object).into_owned();
             self.ran.push(path);
         }
         if verb == Verb::Upload {
@@ -442,7 +456,9 @@ impl<'r> Eval<'r> {
         program: &str,
         content: Option<&str>,
     ) -> Classes {
-        let canonical = canonical(path, self.cwd.as_deref()).into_owned();
+        // Who has the rights to it may well delete another's home.
+        let canonical = if flags & flag::ELEVATED == 0 { self.at(path) } else { canonical(path, self.cwd.as_deref()) };
+        let canonical = canonical.into_owned();
         let classes = self.rules.places.of_path(&canonical, self.project.as_deref());
         self.judge(verb, &canonical, classes, taint, flags, program, content, &[]);
         self.resource(ResourceKind::Path, path);
@@ -488,7 +504,7 @@ impl<'r> Eval<'r> {
         if path == "-" || path == "/dev/stdin" {
             return Flow::default();
         }
-        let canonical = canonical(path, self.cwd.as_deref()).into_owned();
+        let canonical = self.at(path).into_owned();
         let known = self.files.get(&canonical).cloned();
         let taint = known.as_ref().map_or(Taint::NONE, |flow| flow.taint);
         let before = self.hits.len();
@@ -512,7 +528,7 @@ impl<'r> Eval<'r> {
     pub(crate) fn write_path(&mut self, verb: Verb, path: &str, flow: &Flow, flags: u32, program: &str) -> Classes {
         let text = flow.text.clone();
         let classes = self.path_deed(verb, path, flow.taint, flags, program, text.as_deref());
-        let canonical = canonical(path, self.cwd.as_deref()).into_owned();
+        let canonical = self.at(path).into_owned();
         if self.files.len() < 1024 {
             let mut kept = flow.clone();
             kept.present = true;
@@ -559,7 +575,7 @@ impl<'r> Eval<'r> {
 
     /// What is known of a file that this script wrote.
     pub(crate) fn written(&self, path: &str) -> Option<&Flow> {
-        self.files.get(canonical(path, self.cwd.as_deref()).as_ref())
+        self.files.get(self.at(path).as_ref())
     }
 
     /// The host of an address, `host` classes included.

@@ -59,6 +59,8 @@ taints! {
     RECORDER = 19, "recorder";
     /// A list of running processes.
     PROCESSES = 20, "processes";
+    /// Only some of a list, chosen by a filter.
+    CHOSEN = 21, "chosen";
 }
 
 impl Taint {

@@ -372,6 +372,31 @@ pub(crate) fn canonical<'a>(path: &'a str, cwd: Option<&str>) -> Cow<'a, str> {
     Cow::Owned(base)
 }
 
+/// The home directory that `path` is, or lies in, by its own name.
+pub(crate) fn home_of(path: &str) -> Option<&str> {
+    home_len(path).and_then(|len| path.get(..len))
+}
+
+/// [`canonical`] of a relative path for somebody whose home is `home`: what lies directly beside that keeps its name, for
+/// it is a directory of theirs and nobody's home.
+pub(crate) fn climbed(path: &str, cwd: &str, home: &str) -> String {
+    let from = cwd.strip_prefix('~').map_or_else(|| cwd.to_owned(), |rest| format!("{home}{rest}"));
+    let mut parts: Vec<&str> = Vec::new();
+    for part in from.split('/').chain(path.split('/')) {
+        match part {
+            "" | "." => {}
+            ".." => {
+                parts.pop();
+            }
+            part => parts.push(part),
+        }
+    }
+    let whole = format!("/{}", parts.join("/"));
+    let parent = |path: &str| path.rsplit_once('/').map(|(parent, _)| parent.len());
+    let beside = home_of(&whole) == Some(&*whole) && whole != home && parent(&whole) == parent(home);
+    if beside { whole } else { canonical(&whole, None).into_owned() }
+}
+
 fn is_clean(path: &str) -> bool {
     !path.contains("//") && !path.contains("/.") && !path.starts_with('.') && (path.len() == 1 || !path.ends_with('/'))
 }
@@ -454,6 +479,24 @@ mod tests {
         }
         assert_eq!(canonical("/a/../../..", None), "/");
         assert_eq!(canonical("./a", None), "a");
+    }
+
+    #[test]
+    fn what_lies_beside_ones_home_is_no_home() {
+        for (path, cwd, expect) in [
+            ("../clone", "~", "/home/clone"),
+            ("../../clone", "~/project", "/home/clone"),
+            ("../clone", "/home/clone", "/home/clone"),
+            ("../me", "/home/clone", "~"),
+            ("../clone/.ssh/id_rsa", "~", "~/.ssh/id_rsa"),
+            ("../../etc/shadow", "~", "/etc/shadow"),
+            ("../x", "~/project", "~/x"),
+            ("..", "~", "/home"),
+        ] {
+            assert_eq!(climbed(path, cwd, "/home/me"), expect, "{path} in {cwd}");
+        }
+        assert_eq!(climbed("../etc/shadow", "~", "/root"), "/etc/shadow");
+        assert_eq!(climbed("../home/bob", "~", "/root"), "~");
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use super::{Done, Eval, MAX_DEPTH};
 use crate::flow::{Arg, Flow, Taint};
-use crate::place::{Classes, canonical};
+use crate::place::Classes;
 use crate::risk::{Verb, flag};
 
 impl Eval<'_> {
@@ -28,7 +28,7 @@ impl Eval<'_> {
                     if to.dynamic {
                         self.cwd = None;
                     } else {
-                        self.cwd = Some(canonical(&to.text, self.cwd.as_deref()).into_owned());
+                        self.cwd = Some(self.at(&to.text).into_owned());
                     }
                 } else if name == "cd" {
                     self.cwd = Some("~".to_owned());
@@ -164,12 +164,11 @@ impl Eval<'_> {
         };
         let mut hidden = Taint::NONE;
         if escapes && text.contains('\\') {
-            let numbers =
-                text.split('\\').skip(1).any(|rest| rest.starts_with(|c: char| c == 'x' || c.is_ascii_digit()));
-            if numbers {
+            let (plain, spelled) = unescape(&text);
+            if spelled > 1 {
                 hidden = Taint::HIDDEN;
             }
-            text = unescape(&text);
+            text = plain;
         }
         let mut done = Done::plumbing();
         done.out = Flow::literal(&text);
@@ -216,8 +215,10 @@ fn format_text(words: &[Arg]) -> String {
     out
 }
 
-/// `\n`, `\t`, `\xHH`, `\0NNN`.
-pub(crate) fn unescape(text: &str) -> String {
+/// `\n`, `\t`, `\xHH`, `\0NNN`; with how many letters and digits were spelled as numbers, for which there is no need:
+/// quotes, colours and control characters are.
+pub(crate) fn unescape(text: &str) -> (String, usize) {
+    let mut spelled = 0;
     let mut out = Vec::with_capacity(text.len());
     let bytes = text.as_bytes();
     let mut at = 0;
@@ -249,12 +250,14 @@ pub(crate) fn unescape(text: &str) -> String {
             b'x' => {
                 let (value, len) = digits(at, 16, 2);
                 at += len;
+                spelled += usize::from(value.is_ascii_alphanumeric());
                 out.push(value);
             }
             b'0'..=b'7' => {
                 let start = if *escape == b'0' { at } else { at - 1 };
                 let (value, len) = digits(start, 8, 3);
                 at = start + len;
+                spelled += usize::from(value.is_ascii_alphanumeric());
                 out.push(value);
             }
             other => {
@@ -263,5 +266,5 @@ pub(crate) fn unescape(text: &str) -> String {
             }
         }
     }
-    String::from_utf8_lossy(&out).into_owned()
+    (String::from_utf8_lossy(&out).into_owned(), spelled)
 }

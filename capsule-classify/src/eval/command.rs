@@ -73,6 +73,12 @@ pub(crate) fn parse_args<'a>(args: &'a [Arg], valued: impl Fn(&str) -> bool) -> 
     parsed
 }
 
+/// Whether a container engine lists only what a filter lets through.
+fn chooses(parsed: &Parsed<'_>) -> bool {
+    let lists = parsed.operands.iter().any(|arg| matches!(arg.text.as_str(), "ps" | "ls" | "list" | "images"));
+    lists && (parsed.has(&["--filter", "-f"]) || parsed.flag('f'))
+}
+
 const SHELLS: &[&str] =
     &["sh", "bash", "dash", "ash", "zsh", "ksh", "mksh", "rbash", "fish", "csh", "tcsh", "yash", "busybox sh"];
 
@@ -93,6 +99,12 @@ impl<'r> Eval<'r> {
             && let Some(program) = rules.knowledge.get(bare)
         {
             return (bare.to_owned(), Some(program));
+        }
+        // `npx create-next-app@latest`.
+        if let Some((package, _)) = name.split_once('@').filter(|(package, _)| !package.is_empty())
+            && let Some(program) = rules.knowledge.get(package)
+        {
+            return (package.to_owned(), Some(program));
         }
         for extension in [".js", ".mjs", ".cjs", ".py", ".rb", ".sh", ".phar", ".pl"] {
             if let Some(stem) = bare.strip_suffix(extension)
@@ -299,7 +311,7 @@ impl<'r> Eval<'r> {
             }
             let unusual = program.is_none() || own.is_some();
             if unusual || !path.starts_with("/usr/") {
-                let object = crate::place::canonical(path, self.cwd.as_deref()).into_owned();
+                let object = self.at(path).into_owned();
                 let content = self.written(path).and_then(|flow| flow.text.clone());
                 self.judge(
                     Verb::Execute,
@@ -361,6 +373,9 @@ impl<'r> Eval<'r> {
         }
         if program.operands.is_none() {
             self.look_at_operands(name, &parsed, flags, stdin);
+        }
+        if matches!(name, "docker" | "podman" | "nerdctl") && chooses(&parsed) {
+            done.out.taint = done.out.taint.and(Taint::CHOSEN);
         }
         let diff = operands.first() == Some(&"diff");
         if program.operands.is_none()

@@ -248,7 +248,7 @@ impl Eval<'_> {
         for file in files {
             self.path_deed(verb, &file.text, file.taint, flags, name, Some(&value));
             if verb == Verb::Mode && name == "chmod" {
-                let path = crate::place::canonical(&file.text, self.cwd.as_deref()).into_owned();
+                let path = self.at(&file.text).into_owned();
                 self.made_executable.insert(path);
             }
         }

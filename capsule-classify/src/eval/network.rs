@@ -178,7 +178,7 @@ impl Eval<'_> {
             } else {
                 let flow = self.read_path(&source.text, flags | flag::RECURSIVE, name);
                 taint = taint.and(flow.taint);
-                let whole = crate::place::canonical(&source.text, self.cwd.as_deref());
+                let whole = self.at(&source.text);
                 if Some(whole.as_ref()) == self.project.as_deref()
                     || matches!(source.text.as_str(), "." | "./" | ".git" | ".git/")
                 {

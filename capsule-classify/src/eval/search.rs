@@ -52,7 +52,7 @@ impl Eval<'_> {
                         let join = mode.text.clone();
                         let content = format!("perm:{join}");
                         for start in &starts {
-                            let canonical = crate::place::canonical(&start.text, self.cwd.as_deref()).into_owned();
+                            let canonical = self.at(&start.text).into_owned();
                             let classes = self.path_classes(&start.text);
                             self.judge(
                                 Verb::List,
@@ -143,7 +143,7 @@ impl Eval<'_> {
             self.path_deed(Verb::List, start, Taint::SEARCH, flags | flag::SEARCHED, "find", None);
             return;
         }
-        let canonical = crate::place::canonical(start, self.cwd.as_deref()).into_owned();
+        let canonical = self.at(start).into_owned();
         for name in named.iter().take(16) {
             let classes = self.rules.places.of_path(&canonical, self.project.as_deref());
             let content = name.clone();
@@ -302,7 +302,7 @@ impl Eval<'_> {
         let from_pipe = files.is_empty() && (piped || stdin.present);
         if from_pipe {
             done = Done { filter: true, ..Done::work(None) };
-            done.out = Flow { taint: stdin.taint, text: None, present: true };
+            done.out = Flow { taint: stdin.taint.and(Taint::CHOSEN), text: None, present: true };
             if stdin.taint.has(Taint::PROCESSES) && crate::recorder::is_named(pattern) {
                 done.out.taint = done.out.taint.and(Taint::RECORDER);
             }
@@ -326,7 +326,7 @@ impl Eval<'_> {
             return done;
         }
         for file in &files {
-            let canonical = crate::place::canonical(&file.text, self.cwd.as_deref()).into_owned();
+            let canonical = self.at(&file.text).into_owned();
             let classes = self.rules.places.of_path(&canonical, self.project.as_deref());
             let taint = self.written(&file.text).map_or(Taint::NONE, |flow| flow.taint);
             let before = self.hits.len();
@@ -335,6 +335,9 @@ impl Eval<'_> {
             self.resource(capsule_core::ResourceKind::Path, &file.text);
             self.taint_by_hits(before, &mut done);
             done.out.taint = done.out.taint.and(taint);
+            if canonical.ends_with("/known_hosts") || canonical == "/etc/hosts" {
+                done.out.taint = done.out.taint.and(Taint::HOST);
+            }
             if self.rules.places.is_secret(classes) {
                 done.work = Some(Workflow::SecurityOperation);
             }

@@ -325,7 +325,7 @@ impl Eval<'_> {
     /// A file that is read in order to be sent.
     pub(super) fn sent_file(&mut self, path: &str, flags: u32, name: &str) -> Taint {
         let flow = self.read_path(path, flags, name);
-        let canonical = crate::place::canonical(path, self.cwd.as_deref()).into_owned();
+        let canonical = self.at(path).into_owned();
         let mut taint = flow.taint;
         if [".sql", ".dump", ".sql.gz", ".bak", ".db", ".sqlite", ".rdb"].iter().any(|end| canonical.ends_with(end))
             && taint == Taint::NONE
