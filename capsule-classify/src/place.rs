@@ -5,7 +5,7 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 
-use regex::RegexSet;
+use regex::bytes::{RegexSet, RegexSetBuilder};
 
 /// A set of classes, by bit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -68,7 +68,10 @@ impl Places {
             patterns.push(glob_to_regex(glob));
             places.path_class.push(id);
         }
-        places.paths = regex::RegexSetBuilder::new(&patterns)
+        // By bytes: what is compared is text all the same, and a set that need not tell characters apart is built in a
+        // fraction of the time, at every start.
+        places.paths = RegexSetBuilder::new(&patterns)
+            .unicode(false)
             .size_limit(64 << 20)
             .dfa_size_limit(8 << 20)
             .build()
@@ -128,7 +131,7 @@ impl Places {
     /// Classes of a canonical path (see [`canonical`]).
     pub(crate) fn of_path(&self, path: &str, project: Option<&str>) -> Classes {
         let mut classes = Classes::default();
-        for index in &self.paths.matches(path) {
+        for index in &self.paths.matches(path.as_bytes()) {
             if let Some(id) = self.path_class.get(index) {
                 classes.0 |= 1 << id;
             }
@@ -137,7 +140,7 @@ impl Places {
             // A pattern stands for what it matches.
             for known in ["/etc/shadow", "/etc/sudoers", "~/.ssh/id_rsa", "~/.aws/credentials", "~/.bash_history"] {
                 if wildcard(path.as_bytes(), known.as_bytes()) {
-                    for index in &self.paths.matches(known) {
+                    for index in &self.paths.matches(known.as_bytes()) {
                         if let Some(id) = self.path_class.get(index) {
                             classes.0 |= 1 << id;
                         }
@@ -251,7 +254,7 @@ fn glob_to_regex(glob: &str) -> String {
                 out.push_str(".*");
             }
             '*' => out.push_str("[^/]*"),
-            '?' => out.push_str("[^/]"),
+            '?' => out.push_str("(?u:[^/])"),
             '{' => {
                 braces += 1;
                 out.push_str("(?:");

@@ -71,22 +71,22 @@ pub struct Rules {
     pub(crate) guarded: Guarded,
 }
 
-/// The embedded files, in the order in which they are read.
+/// The embedded files, in the order in which they are read; JSON made of `data/*.toml` by the build script.
 const BUILTIN: &[(&str, &str)] = &[
-    ("places.toml", include_str!("../data/places.toml")),
-    ("wrappers.toml", include_str!("../data/wrappers.toml")),
-    ("system.toml", include_str!("../data/system.toml")),
-    ("text.toml", include_str!("../data/text.toml")),
-    ("develop.toml", include_str!("../data/develop.toml")),
-    ("network.toml", include_str!("../data/network.toml")),
-    ("security.toml", include_str!("../data/security.toml")),
-    ("agents.toml", include_str!("../data/agents.toml")),
-    ("risks-access.toml", include_str!("../data/risks-access.toml")),
-    ("risks-execution.toml", include_str!("../data/risks-execution.toml")),
-    ("risks-evasion.toml", include_str!("../data/risks-evasion.toml")),
-    ("risks-impact.toml", include_str!("../data/risks-impact.toml")),
-    ("risks-notice.toml", include_str!("../data/risks-notice.toml")),
-    ("risks-session.toml", include_str!("../data/risks-session.toml")),
+    ("places.toml", include_str!(concat!(env!("OUT_DIR"), "/places.json"))),
+    ("wrappers.toml", include_str!(concat!(env!("OUT_DIR"), "/wrappers.json"))),
+    ("system.toml", include_str!(concat!(env!("OUT_DIR"), "/system.json"))),
+    ("text.toml", include_str!(concat!(env!("OUT_DIR"), "/text.json"))),
+    ("develop.toml", include_str!(concat!(env!("OUT_DIR"), "/develop.json"))),
+    ("network.toml", include_str!(concat!(env!("OUT_DIR"), "/network.json"))),
+    ("security.toml", include_str!(concat!(env!("OUT_DIR"), "/security.json"))),
+    ("agents.toml", include_str!(concat!(env!("OUT_DIR"), "/agents.json"))),
+    ("risks-access.toml", include_str!(concat!(env!("OUT_DIR"), "/risks-access.json"))),
+    ("risks-execution.toml", include_str!(concat!(env!("OUT_DIR"), "/risks-execution.json"))),
+    ("risks-evasion.toml", include_str!(concat!(env!("OUT_DIR"), "/risks-evasion.json"))),
+    ("risks-impact.toml", include_str!(concat!(env!("OUT_DIR"), "/risks-impact.json"))),
+    ("risks-notice.toml", include_str!(concat!(env!("OUT_DIR"), "/risks-notice.json"))),
+    ("risks-session.toml", include_str!(concat!(env!("OUT_DIR"), "/risks-session.json"))),
 ];
 
 /// A file that was read but not yet compiled.
@@ -230,7 +230,18 @@ impl Rules {
 }
 
 fn builtin_sources() -> Result<Vec<Source>, RulesError> {
-    BUILTIN.iter().map(|(name, text)| read(Path::new(name), "built in", (*text).to_owned())).collect()
+    BUILTIN.iter().map(|(name, json)| embedded(Path::new(name), json)).collect()
+}
+
+/// A file that is part of this program. A mistake in it is found by the tests.
+fn embedded(path: &Path, json: &str) -> Result<Source, RulesError> {
+    let file = serde_json::from_str(json).map_err(|error| RulesError::Invalid {
+        path: path.to_owned(),
+        line: 0,
+        message: error.to_string(),
+        hint: None,
+    })?;
+    Ok(Source { path: path.to_owned(), origin: "built in".to_owned(), text: String::new(), file })
 }
 
 fn files_of(path: &Path) -> Result<Vec<PathBuf>, RulesError> {
