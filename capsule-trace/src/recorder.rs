@@ -8,8 +8,13 @@ use capsule_core::Pid;
 pub(crate) fn is_named(argument: u64, recorders: &[Pid]) -> bool {
     // The kernel takes the lower half.
     let named = (argument & 0xffff_ffff) as u32;
-    let is = |number: u32| recorders.iter().any(|recorder| recorder.0 == number);
-    is(named) || is(named.wrapping_neg()) || (named == u32::MAX && !recorders.is_empty())
+    names(recorders).any(|name| name == named)
+}
+
+/// Every number by which a call names one of `recorders`: its pid, its process group, everybody.
+pub(crate) fn names(recorders: &[Pid]) -> impl Iterator<Item = u32> {
+    let everybody = (!recorders.is_empty()).then_some(u32::MAX);
+    recorders.iter().flat_map(|recorder| [recorder.0, recorder.0.wrapping_neg()]).chain(everybody)
 }
 
 /// Whether a signal is sent to one of `recorders`; signal 0 only asks whether it is there.

@@ -104,6 +104,8 @@ pub(super) enum When {
     Given(usize),
     /// The low half of an argument is one of these.
     Is(usize, &'static [u32]),
+    /// An argument names one of Capsule's own processes, its group, or everybody.
+    NamesRecorder(usize),
 }
 
 /// A system call of interest.
@@ -174,10 +176,10 @@ const CALLS: &[Call] = &[
     call(SYS_unshare, "unshare", Shape::Namespaces(0)),
     call_when(SYS_ptrace, "ptrace", Shape::Other(1), When::Is(0, TAKES_HOLD)),
     call(SYS_process_vm_writev, "process_vm_writev", Shape::Other(0)),
-    call(SYS_kill, "kill", Shape::Signal(0, 1)),
-    call(SYS_tkill, "tkill", Shape::Signal(0, 1)),
-    call(SYS_tgkill, "tgkill", Shape::Signal(0, 2)),
-    call(SYS_pidfd_open, "pidfd_open", Shape::Handle(0)),
+    call_when(SYS_kill, "kill", Shape::Signal(0, 1), When::NamesRecorder(0)),
+    call_when(SYS_tkill, "tkill", Shape::Signal(0, 1), When::NamesRecorder(0)),
+    call_when(SYS_tgkill, "tgkill", Shape::Signal(0, 2), When::NamesRecorder(0)),
+    call_when(SYS_pidfd_open, "pidfd_open", Shape::Handle(0), When::NamesRecorder(0)),
     call(SYS_mount, "mount", Shape::Mount(Some(path(1)), Some(0))),
     call(SYS_umount2, "umount2", Shape::Mount(Some(path(0)), None)),
     call(SYS_move_mount, "move_mount", Shape::Mount(Some(at(2)), None)),

@@ -3,8 +3,11 @@
 //! Calls that no condition can let through are decided by their number alone; the kernel remembers that for those that are
 //! always allowed, and they cost nothing.
 
+use capsule_core::Pid;
+
 use super::calls::{self, Call, When};
 use super::{arch, sys};
+use crate::recorder;
 use crate::tracer::{EffectLevel, TraceOptions};
 
 /// One instruction of a classic BPF program (`struct sock_filter`).
@@ -53,7 +56,8 @@ fn jump(code: u16, value: u32, if_true: u8, if_false: u8) -> Instruction {
 }
 
 /// The program that stops at `calls` and allows everything else; none on processors that this crate does not know.
-pub(super) fn program(calls: &[Call]) -> Option<Vec<Instruction>> {
+/// `recorders` are Capsule's own processes: signals to others are everyday, and some runtimes send thousands to themselves.
+pub(super) fn program(calls: &[Call], recorders: &[Pid]) -> Option<Vec<Instruction>> {
     let audit = arch::AUDIT?;
     let mut program = vec![op(LOAD, ARCH), jump(JUMP_EQUAL, audit, 1, 0), op(RETURN, ALLOW), op(LOAD, NUMBER)];
     for call in calls {
@@ -79,6 +83,14 @@ pub(super) fn program(calls: &[Call]) -> Option<Vec<Instruction>> {
                 decide.push(op(LOAD, argument(index).0));
                 for value in values {
                     decide.push(jump(JUMP_EQUAL, *value, 0, 1));
+                    decide.push(op(RETURN, TRACE));
+                }
+                decide.push(op(RETURN, ALLOW));
+            }
+            When::NamesRecorder(index) => {
+                decide.push(op(LOAD, argument(index).0));
+                for value in recorder::names(recorders) {
+                    decide.push(jump(JUMP_EQUAL, value, 0, 1));
                     decide.push(op(RETURN, TRACE));
                 }
                 decide.push(op(RETURN, ALLOW));
@@ -114,7 +126,7 @@ pub(super) fn plan(options: &TraceOptions) -> Plan {
     }
     let calls = calls::of_interest(writes, reads, execs);
     let refused = |why| Plan { why_not: Some(why), ..Plan::default() };
-    let Some(program) = program(&calls).filter(|_| sys::can_filter()) else {
+    let Some(program) = program(&calls, &options.recorders).filter(|_| sys::can_filter()) else {
         return refused("this kernel or processor has no seccomp filter that stops");
     };
     let root = nix::unistd::geteuid().is_root();
@@ -165,8 +177,8 @@ mod tests {
     #[test]
     fn only_what_changes_something_stops() {
         let arch = arch::AUDIT.unwrap();
-        let writes = program(&of_interest(true, false, false)).unwrap();
-        let all = program(&of_interest(true, true, true)).unwrap();
+        let writes = program(&of_interest(true, false, false), &[Pid(100)]).unwrap();
+        let all = program(&of_interest(true, true, true), &[]).unwrap();
         let open = |flags: i32| [0, 0, flags as u64, 0, 0, 0];
         assert_eq!(run(&writes, arch, libc::SYS_openat, open(libc::O_RDONLY | libc::O_CLOEXEC)), ALLOW);
         assert_eq!(run(&all, arch, libc::SYS_openat, open(libc::O_RDONLY)), TRACE);
@@ -181,6 +193,19 @@ mod tests {
         assert_eq!(run(&writes, arch, libc::SYS_read, [0; 6]), ALLOW);
         assert_eq!(run(&writes, arch, libc::SYS_execve, [0; 6]), ALLOW);
         assert_eq!(run(&all, arch, libc::SYS_execve, [0; 6]), TRACE);
+        for (number, process, says) in [
+            (libc::SYS_kill, 100_i32, TRACE),
+            (libc::SYS_kill, -100, TRACE),
+            (libc::SYS_kill, -1, TRACE),
+            (libc::SYS_tgkill, 100, TRACE),
+            (libc::SYS_pidfd_open, 100, TRACE),
+            (libc::SYS_kill, 101, ALLOW),
+            (libc::SYS_tgkill, 101, ALLOW),
+            (libc::SYS_pidfd_open, 101, ALLOW),
+        ] {
+            assert_eq!(run(&writes, arch, number, [process as u64, 9, 9, 0, 0, 0]), says, "{number} {process}");
+        }
+        assert_eq!(run(&all, arch, libc::SYS_kill, [u64::MAX, 9, 0, 0, 0, 0]), ALLOW);
         assert_eq!(run(&writes, arch ^ 1, libc::SYS_unlinkat, [0; 6]), ALLOW);
         assert_eq!(run(&writes, arch, libc::SYS_unlinkat, [0; 6]), TRACE);
     }
