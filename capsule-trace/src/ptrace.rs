@@ -12,6 +12,7 @@ mod engine;
 mod facts;
 pub(crate) mod filter;
 mod memory;
+mod pace;
 mod stop;
 mod sys;
 

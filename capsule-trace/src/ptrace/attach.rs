@@ -9,7 +9,7 @@ use std::io;
 
 use capsule_core::{Argv, Backend, Origin, Pid, SpawnKind};
 
-use super::facts::Facts;
+use super::facts::{Facts, numbers};
 use super::sys;
 use crate::clock::now;
 use crate::error::TraceError;
@@ -130,12 +130,6 @@ pub(super) fn tell(taken: &Taken, facts: &mut Facts, sink: &RawSink) {
         };
         sink.push(at, CaptureBody::Exec(Box::new(exec)));
     }
-}
-
-/// The numbers that name the entries of a directory in `/proc`.
-fn numbers(path: &str) -> Vec<u32> {
-    let entries = std::fs::read_dir(path).into_iter().flatten().flatten();
-    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
 }
 
 fn threads(pid: u32) -> Vec<u32> {

@@ -25,6 +25,7 @@ use super::attach::{self, Taken};
 use super::effects::{Begun, Effects};
 use super::facts::Facts;
 use super::memory::StackReader;
+use super::pace::Pace;
 use super::stop::{Stop, decode};
 use super::sys::{self, Change};
 use crate::clock::now;
@@ -144,6 +145,7 @@ pub(super) struct Engine {
     parked: HashMap<u32, Parked>,
     /// A change that was seen while another one was dealt with.
     early: Option<Change>,
+    pace: Pace,
     stack: StackReader,
     facts: Facts,
     /// Where calls of interest stop.
@@ -190,6 +192,7 @@ impl Engine {
             threads: 0,
             parked: HashMap::new(),
             early: None,
+            pace: Pace::default(),
             stack: StackReader::default(),
             facts: Facts::new(),
             effects,
@@ -254,7 +257,7 @@ impl Engine {
             return Ok(Some(change));
         }
         if self.parked.is_empty() {
-            return sys::wait(true);
+            return self.pace.next(sys::wait);
         }
         // The event that names it is due at once, or never comes.
         let begun = Instant::now();

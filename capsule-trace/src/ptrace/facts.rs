@@ -14,6 +14,8 @@ use capsule_core::{ByteString, Ids, OpenFile, Origin, Snapshot};
 use super::sys;
 use crate::root::sys as root_sys;
 
+/// So many inherited descriptors are compared with a process's.
+const MOST_INHERITED: usize = 16;
 /// More descriptors than this are counted by nobody: a server with thousands would cost milliseconds at each exec.
 const MOST_DESCRIPTORS: usize = 128;
 
@@ -24,8 +26,8 @@ pub(super) struct Facts {
     proc: Option<File>,
     path: Vec<u8>,
     link: Vec<u8>,
-    /// What Capsule's own standard descriptors are, where that cannot change: most of the tree's are the same ones.
-    own: [Option<ByteString>; 3],
+    /// What Capsule itself inherited and hands on, where its name cannot change: most of the tree's descriptors are these.
+    inherited: Vec<OpenFile>,
 }
 
 /// A snapshot, and whom the process belongs to as this process's user namespace counts.
@@ -49,10 +51,14 @@ impl Facts {
             proc: File::open("/proc").ok(),
             path: Vec::with_capacity(64),
             link: vec![0; 8192],
-            own: [const { None }; 3],
+            inherited: Vec::new(),
         };
         let this = std::process::id();
-        facts.own = [0, 1, 2].map(|fd| facts.descriptor(this, fd).filter(keeps_its_name));
+        for fd in numbers("/proc/self/fd").into_iter().filter(|fd| sys::is_handed_on(*fd)) {
+            let target = facts.descriptor(this, fd).filter(keeps_its_name);
+            facts.inherited.extend(target.map(|target| OpenFile { fd, target }));
+        }
+        facts.inherited.truncate(MOST_INHERITED);
         facts
     }
 
@@ -65,7 +71,7 @@ impl Facts {
         let mut owner = None;
         if let Some((uid, gid, descriptors)) = self.owner_and_size(pid, "fd") {
             owner = Some((uid, gid));
-            facts.fds = self.descriptors(pid, descriptors);
+            facts.fds = Some(self.descriptors(pid, descriptors));
         }
         Seen { facts, owner }
     }
@@ -104,51 +110,75 @@ impl Facts {
     }
 
     /// The open descriptors, of which the kernel says there are `count` (0 before Linux 6.2, which does not say).
-    fn descriptors(&mut self, pid: u32, count: u64) -> Option<Vec<OpenFile>> {
-        let mut found = Vec::with_capacity(3);
+    fn descriptors(&mut self, pid: u32, count: u64) -> Vec<OpenFile> {
+        let mut found: Vec<OpenFile> =
+            self.inherited.iter().filter(|file| sys::same_file(pid, file.fd)).cloned().collect();
         for fd in 0..3_u32 {
-            if let Some(target) = self.descriptor(pid, fd) {
-                found.push(OpenFile { fd, target });
+            self.add(pid, fd, &mut found);
+        }
+        if usize::try_from(count) != Ok(found.len()) {
+            for fd in numbers(&format!("/proc/{pid}/fd")).into_iter().filter(|fd| *fd > 2).take(MOST_DESCRIPTORS) {
+                self.add(pid, fd, &mut found);
             }
         }
-        let count = usize::try_from(count).unwrap_or(usize::MAX);
-        if count == found.len() {
-            return Some(found);
+        found.sort_unstable_by_key(|file| file.fd);
+        found
+    }
+
+    /// Adds what the descriptor `fd` is, where it is open and not among those found.
+    fn add(&mut self, pid: u32, fd: u32, found: &mut Vec<OpenFile>) {
+        if found.iter().all(|file| file.fd != fd)
+            && let Some(target) = self.descriptor(pid, fd)
+        {
+            found.push(OpenFile { fd, target });
         }
-        let mut others: Vec<u32> = std::fs::read_dir(format!("/proc/{pid}/fd"))
-            .ok()?
-            .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
-            .filter(|fd| *fd > 2)
-            .collect();
-        others.sort_unstable();
-        others.truncate(MOST_DESCRIPTORS);
-        for fd in others {
-            if let Some(target) = self.descriptor(pid, fd) {
-                found.push(OpenFile { fd, target });
-            }
-        }
-        Some(found)
     }
 
     fn descriptor(&mut self, pid: u32, fd: u32) -> Option<ByteString> {
-        let own = usize::try_from(fd).ok().and_then(|fd| self.own.get(fd)?.as_ref());
-        if let Some(own) = own
-            && sys::same_file(pid, fd)
-        {
-            return Some(own.clone());
+        match fd {
+            0 => self.link(pid, "fd/0"),
+            1 => self.link(pid, "fd/1"),
+            2 => self.link(pid, "fd/2"),
+            other => self.link(pid, &format!("fd/{other}")),
         }
-        let name = match fd {
-            0 => "fd/0",
-            1 => "fd/1",
-            2 => "fd/2",
-            other => return self.link(pid, &format!("fd/{other}")),
-        };
-        self.link(pid, name)
     }
+}
+
+/// The numbers that name the entries of a directory in `/proc`, in order.
+pub(super) fn numbers(path: &str) -> Vec<u32> {
+    let entries = std::fs::read_dir(path).into_iter().flatten().flatten();
+    let mut numbers: Vec<u32> = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
+    numbers.sort_unstable();
+    numbers
 }
 
 /// Whether an open file's name stays what it is: those of pipes, sockets and devices do, another may be renamed.
 fn keeps_its_name(target: &ByteString) -> bool {
     let target = target.as_bytes();
     [&b"/dev/"[..], b"pipe:[", b"socket:[", b"anon_inode:"].iter().any(|prefix| target.starts_with(prefix))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::AsRawFd as _;
+
+    use super::*;
+
+    #[test]
+    fn descriptors_are_all_there_in_order_with_or_without_a_count() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let fd = u32::try_from(file.as_file().as_raw_fd()).unwrap();
+        let mut facts = Facts::new();
+        let (this, path) = (std::process::id(), file.path().to_str().unwrap().as_bytes());
+        for count in [0, 1] {
+            let found = facts.descriptors(this, count);
+            assert!(found.is_sorted_by_key(|file| file.fd));
+            assert!(found.iter().any(|open| open.fd == fd && open.target.as_bytes() == path), "{found:?}");
+            for inherited in &facts.inherited {
+                assert!(found.contains(inherited), "{inherited:?}");
+            }
+        }
+        // Opened by this process and closed on exec: nobody inherits it.
+        assert!(facts.inherited.iter().all(|open| open.fd != fd));
+    }
 }

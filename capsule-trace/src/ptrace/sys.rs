@@ -205,6 +205,14 @@ pub(super) fn same_file(pid: u32, fd: u32) -> bool {
     unsafe { libc::syscall(libc::SYS_kcmp, c_long::from(pid), c_long::from(libc::getpid()), KCMP_FILE, fd, fd) == 0 }
 }
 
+/// Whether this process's descriptor `fd` is open and stays so across an exec.
+pub(super) fn is_handed_on(fd: u32) -> bool {
+    let Ok(fd) = c_int::try_from(fd) else { return false };
+    // SAFETY: F_GETFD takes no pointer; a closed descriptor is an error.
+    let flags = unsafe { libc::fcntl(fd, libc::F_GETFD) };
+    flags != -1 && flags & libc::FD_CLOEXEC == 0
+}
+
 /// Whether the kernel knows filters that stop for a tracer.
 pub(super) fn can_filter() -> bool {
     const GET_ACTION_AVAIL: c_long = 2;
