@@ -56,6 +56,20 @@ fn a_program_behind_a_shim_is_recorded_and_the_same() {
 }
 
 #[test]
+fn every_argument_is_the_programs_own() {
+    let (home, (_scratch, shims, path)) = (Home::new(), tool());
+    // What Capsule would understand, in the first place: all of it belongs to the program.
+    let lines =
+        ["--version", "-V", "--help", "-h", "-- x", "-c", "-c run.quiet=false", "--config x", "-q -f", "-", "help"];
+    let script: String = lines.iter().map(|line| format!("tool {line}; ")).collect();
+    let plain = sh(&home, &path, &script);
+    assert!(shim(&home, &path, &shims, &["install", "tool"]).status.success());
+    let recorded = sh(&home, &path, &script);
+    assert_eq!((stdout(&recorded), stderr(&recorded)), (stdout(&plain), String::new()));
+    assert_eq!((recorded.status.code(), sessions(&home)), (plain.status.code(), lines.len()));
+}
+
+#[test]
 fn strace_records_a_program_behind_a_shim() {
     if !installed("strace") {
         return skipped("strace_records_a_program_behind_a_shim", "strace is not installed");

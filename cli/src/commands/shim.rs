@@ -62,7 +62,7 @@ fn install(name: &str, dir: &Path) -> Outcome {
     let capsule = std::env::current_exe().context("could not find Capsule's own file")?;
     let capsule = capsule.to_str().context("Capsule's own path is not UTF-8")?.replace('\'', r"'\''");
     let text =
-        format!("#!/bin/sh\n{MARK}: every run of `{name}` is recorded.\nexec '{capsule}' shim exec {name} \"$@\"\n");
+        format!("#!/bin/sh\n{MARK}: every run of `{name}` is recorded.\nexec '{capsule}' shim exec -- {name} \"$@\"\n");
     let new = dir.join(format!(".{name}.{}", std::process::id()));
     let write = || -> std::io::Result<()> {
         let mut file = OpenOptions::new().write(true).create_new(true).mode(0o755).open(&new)?;
