@@ -31,6 +31,8 @@ const READ_FOR: Duration = Duration::from_millis(50);
 const BATCH: usize = 256;
 /// How much of a command's output is read at once.
 const OUTPUT: u64 = 64 * 1024;
+/// How many keys are taken before the next drawing.
+const KEYS: usize = 256;
 /// How long two drawings are apart, keys excepted.
 const FRAME: Duration = Duration::from_millis(100);
 
@@ -81,20 +83,21 @@ pub fn show(mut follower: Follower, terminal: File, mut inside: Option<Inside>) 
             screen.draw(|frame| draw::draw(frame, &mut state)).context("could not draw")?;
             drawn = Some(Instant::now());
         }
-        let patience = if idle { FRAME } else { Duration::ZERO };
-        if !screen.wait(patience).context("could not wait for the terminal")? {
-            return Ok(Some(signal_hook::consts::SIGHUP));
-        }
-        match event::poll(Duration::ZERO).and_then(|ready| if ready { event::read().map(Some) } else { Ok(None) }) {
-            Ok(Some(Event::Key(key))) => {
-                update(&mut state, Input::Key(key));
-                drawn = None;
+        // Keys that came together, as a pasted text does, are one picture.
+        let mut patience = if idle { FRAME } else { Duration::ZERO };
+        for _ in 0..KEYS {
+            if !screen.wait(patience).context("could not wait for the terminal")? {
+                return Ok(Some(signal_hook::consts::SIGHUP));
             }
-            Ok(Some(_resized)) => drawn = None,
-            Ok(None) => {}
-            // The terminal goes away together with a signal that says so.
-            Err(_) if ending.signal().is_some() => {}
-            Err(error) => return Err(anyhow::Error::new(error).context("could not read the terminal").into()),
+            match event::poll(Duration::ZERO).and_then(|ready| if ready { event::read().map(Some) } else { Ok(None) }) {
+                Ok(Some(Event::Key(key))) => update(&mut state, Input::Key(key)),
+                Ok(Some(_resized)) => {}
+                Ok(None) => break,
+                // The terminal goes away together with a signal that says so.
+                Err(_) if ending.signal().is_some() => break,
+                Err(error) => return Err(anyhow::Error::new(error).context("could not read the terminal").into()),
+            }
+            (patience, drawn) = (Duration::ZERO, None);
         }
     }
     Ok(None)

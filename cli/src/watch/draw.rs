@@ -6,7 +6,7 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::style::{Color, Modifier, Style};
 use ratatui::text::{Line, Span};
-use ratatui::widgets::{Block, Borders, Clear, Paragraph, Widget as _, Wrap};
+use ratatui::widgets::{Block, Borders, Clear, Paragraph, Widget as _};
 
 use super::details::details;
 use super::model::{Stand, age, stand, summary};
@@ -17,11 +17,12 @@ const AGE: u16 = 10;
 /// How many files and hosts of a moment are looked through for the latest.
 const LOOK_BACK: usize = 2_000;
 
-const HELP: &[&str] = &[
+/// The keys, as they are explained.
+pub(super) const HELP: &[&str] = &[
     "j k ↑ ↓ PgUp PgDn g G   move",
     "f                       follow the newest process",
     "space                   hold this moment / go on live",
-    ", .                     the moment before / after, at which a process began or ended",
+    ", .                     before / after: when the next process began or ended",
     "< >                     a tenth of the session back / on",
     "0                       the beginning",
     "/ n N                   search, next, previous",
@@ -29,7 +30,8 @@ const HELP: &[&str] = &[
     "← → z                   fold, unfold",
     "r R                     next, previous process with a finding",
     "d Tab Enter             details; J K scroll them",
-    "o                       under run --live: show or hide the command's output; Ctrl-C interrupts it",
+    "o                       under run --live: show or hide the command's output",
+    "Ctrl-C                  under run --live: interrupt the command; else leave",
     "q                       leave; the session goes on",
 ];
 
@@ -61,8 +63,11 @@ pub fn draw(frame: &mut Frame<'_>, state: &mut State) {
     rows(state, tree, frame.buffer_mut());
     if state.details {
         let block = Block::new().borders(Borders::TOP).title(" details ");
-        let text = Paragraph::new(details(state)).wrap(Wrap { trim: false }).block(block);
-        text.scroll((state.scroll, 0)).render(below, frame.buffer_mut());
+        let inner = block.inner(below);
+        let lines = details(state, inner.width);
+        let last = u16::try_from(lines.len().saturating_sub(usize::from(inner.height))).unwrap_or(u16::MAX);
+        state.scroll = state.scroll.min(last);
+        Paragraph::new(lines).block(block).scroll((state.scroll, 0)).render(below, frame.buffer_mut());
     } else if output {
         written(state, below, frame.buffer_mut());
     } else {
@@ -233,7 +238,7 @@ fn status(state: &State, area: Rect, buffer: &mut Buffer) {
         (Some((Typing::Search, text)), _) => format!("/{}▏", escape_terminal(text.as_bytes())),
         (Some((Typing::Filter, text)), _) => format!("&{}▏", escape_terminal(text.as_bytes())),
         (None, at) => {
-            let mut words = Vec::new();
+            let mut words: Vec<String> = state.notice.iter().map(|notice| escape_terminal(notice.as_bytes())).collect();
             match at {
                 Some(at) => {
                     let since = capsule_report::duration(at.since(state.metadata.started));
@@ -243,7 +248,8 @@ fn status(state: &State, area: Rect, buffer: &mut Buffer) {
                 None => {}
             }
             if !state.filter.is_empty() {
-                words.push(format!("only `{}`", escape_terminal(state.filter.as_bytes())));
+                let none = if state.rows.is_empty() { ": no process has it" } else { "" };
+                words.push(format!("only `{}`{none}, Esc shows all", escape_terminal(state.filter.as_bytes())));
             }
             words.push("? keys  q quit".to_owned());
             words.join(" · ")

@@ -87,6 +87,8 @@ pub struct State {
     pub scroll: u16,
     /// Whether the keys are explained.
     pub help: bool,
+    /// Why the last key did nothing.
+    pub notice: Option<String>,
     /// The lines of the tree.
     pub rows: Vec<Row>,
     /// The first line on the screen.
@@ -125,6 +127,7 @@ impl State {
             details: false,
             scroll: 0,
             help: false,
+            notice: None,
             rows: Vec::new(),
             top: 0,
             height: 10,
@@ -240,8 +243,12 @@ impl State {
         }
     }
 
-    /// Selects a process, unfolding what hides it.
+    /// Selects a process; what hides it is unfolded, or no longer filtered.
     fn go_to(&mut self, proc: ProcId) {
+        let index = (proc.0 as usize).saturating_sub(1);
+        if !self.kept(self.moment()).get(index).copied().unwrap_or(false) {
+            self.filter.clear();
+        }
         let mut next = self.model.node(proc).and_then(|node| node.parent);
         for _ in 0..self.model.nodes().len() {
             let Some(parent) = next else { break };
@@ -261,13 +268,14 @@ impl State {
                 return;
             }
         }
+        self.notice = Some(format!("no process shown has `{}`", self.search));
     }
 
-    /// Goes to the next finding, and to its moment where that is another one than the latest.
+    /// Goes to the next process with a finding.
     fn jump(&mut self, forward: bool) {
-        let procs: Vec<ProcId> =
-            self.model.risks.iter().filter(|risk| risk.timestamp <= self.moment()).map(|risk| risk.proc).collect();
-        let mut procs = procs;
+        let until = self.moment();
+        let found = self.model.risks.iter().filter(|risk| risk.timestamp <= until);
+        let mut procs: Vec<ProcId> = found.map(|risk| risk.proc).collect();
         procs.sort_unstable();
         procs.dedup();
         let here = self.selected.unwrap_or(ProcId(0));
@@ -276,8 +284,9 @@ impl State {
         } else {
             procs.iter().rev().find(|proc| **proc < here).or(procs.last())
         };
-        if let Some(proc) = next.copied() {
-            self.go_to(proc);
+        match next.copied() {
+            Some(proc) => self.go_to(proc),
+            None => self.notice = Some("nothing risky was found so far".to_owned()),
         }
     }
 
@@ -337,12 +346,17 @@ pub fn update(state: &mut State, input: Input) {
                 state.arrivals.pop_front();
             }
         }
-        Input::Key(key) if key.kind != KeyEventKind::Release => press(state, key),
+        Input::Key(key) if key.kind != KeyEventKind::Release => {
+            // Keys act on what is there, drawn or not.
+            state.arrange();
+            press(state, key);
+        }
         Input::Key(_) => {}
     }
 }
 
 fn press(state: &mut State, key: KeyEvent) {
+    state.notice = None;
     if key.modifiers.contains(KeyModifiers::CONTROL) && matches!(key.code, KeyCode::Char('c' | 'd')) {
         // The command is stopped first, as it would be without the view.
         state.interrupt = state.output.is_some() && !state.over && key.code == KeyCode::Char('c');

@@ -116,9 +116,8 @@ fn keys(state: &mut State, text: &str) {
             c => KeyCode::Char(c),
         };
         update(state, Input::Key(KeyEvent::new(code, KeyModifiers::NONE)));
-        // Keys act on what is shown.
-        state.arrange();
     }
+    state.arrange();
 }
 
 #[test]
@@ -190,6 +189,67 @@ fn a_filter_keeps_ancestors_and_a_search_goes_round() {
     assert_eq!(state.selected, Some(ProcId(2)));
     keys(&mut state, "n");
     assert_eq!(state.selected, Some(ProcId(2)), "there is one only");
+}
+
+#[test]
+fn a_key_that_does_nothing_says_why() {
+    let mut state = story();
+    keys(&mut state, "/nowhere\n");
+    assert!(screen(&mut state, 80, 24).contains("no process shown has `nowhere`"));
+    keys(&mut state, "&elsewhere\n");
+    let shown = screen(&mut state, 80, 24);
+    assert!(shown.contains("only `elsewhere`: no process has it, Esc shows all"), "{shown}");
+    assert!(!shown.contains("nowhere"), "{shown}");
+    keys(&mut state, "0r");
+    assert!(screen(&mut state, 80, 24).contains("nothing risky was found so far"));
+}
+
+#[test]
+fn a_finding_that_a_filter_hides_is_shown() {
+    let mut state = story();
+    keys(&mut state, "&make\nr");
+    assert_eq!((state.selected, state.rows.len(), state.filter.as_str()), (Some(ProcId(4)), 5, ""));
+    keys(&mut state, "&cat\nr");
+    assert_eq!((state.selected, state.rows.len()), (Some(ProcId(4)), 2), "a filter that shows it stays");
+}
+
+#[test]
+fn details_are_whole_and_scroll_to_their_end_only() {
+    let mut story = Story::new();
+    let long = format!("begin {} end", "word-".repeat(100));
+    story.run(10, 100, None, &[b"agent", long.as_bytes(), "宽".repeat(60).as_bytes(), b"last"]);
+    let mut state =
+        State::new(crate::recording::tests_metadata(SessionId::parse("2024-01-15T14:30:00Z-abc123").unwrap()));
+    update(&mut state, Input::Tick { now: Timestamp(40 * SECOND), behind: 0 });
+    update(&mut state, Input::Records(story.records));
+    keys(&mut state, "d");
+    for width in [80, 30, 9, 3] {
+        let lines = super::details::details(&state, width);
+        assert!(lines.iter().all(|line| line.width() <= usize::from(width)), "{width}: {lines:?}");
+        let text: String = lines.iter().map(|line| line.to_string().trim_start().to_owned()).collect();
+        assert!(text.replace(' ', "").contains(&format!("begin{}end", "word-".repeat(100))), "{width}: {text}");
+    }
+    keys(&mut state, &"J".repeat(500));
+    let shown = screen(&mut state, 80, 24);
+    let last: Vec<&str> = shown.lines().rev().take(3).collect();
+    assert!(last[1].contains("cwd     /work"), "{shown}");
+    keys(&mut state, "K");
+    assert!(!screen(&mut state, 80, 24).contains("cwd     /work"), "one line back is one line back");
+    let mut huge = Story::new();
+    huge.run(10, 100, None, &[&[b'x'; 2_000_000]]);
+    update(&mut state, Input::Records(huge.records));
+    let text: String = super::details::details(&state, 80).iter().map(ToString::to_string).collect();
+    assert!(text.len() < 100_000 && text.contains("more characters"), "{}", text.len());
+}
+
+#[test]
+fn the_keys_are_explained_in_eighty_columns() {
+    let mut state = story();
+    keys(&mut state, "?");
+    let shown = screen(&mut state, 80, 24);
+    for line in super::draw::HELP {
+        assert!(shown.contains(&format!("│{line}")) && line.chars().count() <= 76, "{line}: {shown}");
+    }
 }
 
 #[test]
