@@ -1,8 +1,8 @@
 //! A stored session, folded again: the one way in which everything that a user reads is made, whether the session
 //! ended, runs, or was left by a crash.
 
-use std::sync::mpsc::{Receiver, sync_channel};
-use std::thread::Scope;
+use std::sync::mpsc::sync_channel;
+use std::thread::{self, Scope};
 
 use capsule_core::{EnrichedEvent, SessionMetadata, Stage as _, TrackedEvent};
 use capsule_io::{Listed, Overall, Records, SessionReader, SessionState, Store, StoreError, Verdict, VerifyOptions};
@@ -35,14 +35,14 @@ pub fn find(wanted: &str) -> Result<(Store, SessionReader), Problem> {
 /// When there is no such session, or its metadata cannot be read. Records that cannot be read are in the view.
 pub fn view(wanted: &str) -> Result<SessionView, Problem> {
     let (store, session) = find(wanted)?;
-    let integrity = std::thread::scope(|scope| {
-        let verifying = scope.spawn(|| capsule_io::verify(&session, &VerifyOptions::in_store(&store)));
+    let verify = || capsule_io::verify(&session, &VerifyOptions::in_store(&store)).ok();
+    let (view, verdict) = thread::scope(|scope| {
+        let verifying = thread::Builder::new().spawn_scoped(scope, verify);
         let view = fold(&session);
-        (view, verifying.join())
+        (view, verifying.map_or_else(|_no_thread| verify(), |verifying| verifying.join().unwrap_or(None)))
     });
-    let (view, verdict) = integrity;
     let mut view = view?;
-    view.integrity = verdict.ok().and_then(Result::ok).map(|verdict| integrity_of(&verdict));
+    view.integrity = verdict.map(|verdict| integrity_of(&verdict));
     Ok(view)
 }
 
@@ -62,8 +62,8 @@ fn integrity_of(verdict: &Verdict) -> Integrity {
 fn fold(session: &SessionReader) -> Result<SessionView, Problem> {
     let metadata = session.metadata()?;
     let mut builder = TreeBuilder::new();
-    // Making records of lines costs more than folding them: each stream is read by a thread of its own.
-    std::thread::scope(|scope| {
+    // Making records of lines costs more than folding them: each stream is read by a thread of its own, if there may be one.
+    thread::scope(|scope| {
         let enriched = read(scope, || session.enriched());
         let actions = read(scope, || session.actions());
         let risks = read(scope, || session.risks());
@@ -98,36 +98,45 @@ const WAITING: usize = 64;
 /// A record, or why it could not be read.
 type Read<T> = Result<T, String>;
 
-/// Reads a stream to its end, in a thread of its own.
+/// Reads a stream to its end: in a thread of its own, or while it is folded where the user may have no more threads.
 fn read<'scope, T: serde::de::DeserializeOwned + Send + 'scope>(
     scope: &'scope Scope<'scope, '_>,
-    open: impl FnOnce() -> Result<Records<T>, StoreError> + Send + 'scope,
-) -> Receiver<Vec<Read<T>>> {
+    open: impl Fn() -> Result<Records<T>, StoreError> + Copy + Send + 'scope,
+) -> Box<dyn Iterator<Item = Read<T>> + 'scope> {
     let (send, receive) = sync_channel(WAITING);
-    scope.spawn(move || {
+    let thread = thread::Builder::new().spawn_scoped(scope, move || {
         let mut batch = Vec::with_capacity(BATCH);
-        match open() {
-            Err(error) => batch.push(Err(crate::error::chain(&error))),
-            Ok(mut records) => {
-                for record in &mut records {
-                    batch.push(record.map_err(|bad| bad.to_string()));
-                    if batch.len() >= BATCH
-                        && send.send(std::mem::replace(&mut batch, Vec::with_capacity(BATCH))).is_err()
-                    {
-                        return;
-                    }
-                }
+        for record in records(open()) {
+            batch.push(record);
+            if batch.len() >= BATCH && send.send(std::mem::replace(&mut batch, Vec::with_capacity(BATCH))).is_err() {
+                return;
             }
         }
         // Nobody hears it where the fold is given up.
         drop(send.send(batch));
     });
-    receive
+    match thread {
+        Ok(_) => Box::new(receive.into_iter().flatten()),
+        Err(_no_thread) => Box::new(records(open())),
+    }
+}
+
+/// A stream's records; one that cannot be opened is one that cannot be read.
+fn records<T: serde::de::DeserializeOwned>(opened: Result<Records<T>, StoreError>) -> impl Iterator<Item = Read<T>> {
+    let (records, failed) = match opened {
+        Ok(records) => (Some(records), None),
+        Err(error) => (None, Some(Err(crate::error::chain(&error)))),
+    };
+    failed.into_iter().chain(records.into_iter().flatten().map(|record| record.map_err(|bad| bad.to_string())))
 }
 
 /// Folds a stream. What could not be read is said in the report, and the rest is folded on.
-fn each<T>(records: Receiver<Vec<Read<T>>>, builder: &mut TreeBuilder, mut take: impl FnMut(&mut TreeBuilder, &T)) {
-    for record in records.into_iter().flatten() {
+fn each<T>(
+    records: impl Iterator<Item = Read<T>>,
+    builder: &mut TreeBuilder,
+    mut take: impl FnMut(&mut TreeBuilder, &T),
+) {
+    for record in records {
         match record {
             Ok(record) => take(builder, &record),
             Err(bad) => builder.unreadable(bad),

@@ -131,21 +131,22 @@ fn memory_that_runs_out_for_capsule_is_like_a_kill_and_the_command_lives_on() {
     assert!(whole > 0, "the limits are not all too low");
 }
 
-/// Limits are the user's, so that this runs as one that no other test uses.
-fn as_backup(home: &Home, limit: &str, rest: &[&str]) -> Option<Command> {
+/// Limits are the user's: each test needs one that no other test uses. `None`: there is no such user.
+fn as_user(user: &str, home: &Home, limit: &str, rest: &[&str]) -> Option<Command> {
     let capsule = home.path().join("capsule");
     fs::copy(capsule_binary(), &capsule).expect("copied");
     for path in [home.path(), &capsule] {
         fs::set_permissions(path, fs::Permissions::from_mode(0o755)).expect("changed");
     }
     let store = home.path().join("store");
-    fs::create_dir(&store).expect("made");
-    let given = Command::new("chown").arg("backup").arg(&store).status();
+    fs::create_dir_all(&store).expect("made");
+    let given = Command::new("chown").arg(user).arg(&store).status();
     if !given.is_ok_and(|status| status.success()) {
         return None;
     }
     let mut command = Command::new("prlimit");
-    command.args([limit, "setpriv", "--reuid=backup", "--regid=backup", "--clear-groups"]).arg(&capsule);
+    let ids = [format!("--reuid={user}"), format!("--regid={user}")];
+    command.args([limit, "setpriv", "--clear-groups"]).args(ids).arg(&capsule);
     command.args(rest).env("CAPSULE_HOME", &store).env_remove("CAPSULE_TRACER").current_dir("/");
     Some(command)
 }
@@ -161,12 +162,37 @@ fn processes_that_run_out_for_capsule_too_change_nothing_for_the_command() {
     for limit in ["--nproc=40", "--nproc=80"] {
         let home = Home::new();
         let run = ["run", "--linger", "wait", "--tracer", "ptrace", "python3", "-c", bomb];
-        let Some(mut command) = as_backup(&home, limit, &run) else { return skipped(name, "there is no user backup") };
+        let Some(mut command) = as_user("backup", &home, limit, &run) else {
+            return skipped(name, "there is no user backup");
+        };
         let output = command.output().expect("prlimit starts");
         assert_eq!(output.status.code(), Some(8), "{limit}: {}", stderr(&output));
         let mut verify = home.command(["verify"]);
         let output = verify.env("CAPSULE_HOME", home.path().join("store")).output().expect("capsule starts");
         assert_eq!(output.status.code(), Some(0), "{limit}: {}", stderr(&output));
+    }
+}
+
+#[test]
+fn a_session_is_read_where_no_thread_can_be_made() {
+    let name = "a_session_is_read_where_no_thread_can_be_made";
+    if !nix::unistd::geteuid().is_root() || !installed("prlimit") || !installed("setpriv") {
+        return skipped(name, "needs root, prlimit and setpriv");
+    }
+    // A number is a user, too.
+    let (home, user) = (Home::new(), "61917");
+    let run = ["run", "-q", "--tracer", "ptrace", "sh", "-c", "/bin/echo one; /bin/true; exit 3"];
+    let Some(mut command) = as_user(user, &home, "--nproc=1000", &run) else {
+        return skipped(name, "there can be no user 61917");
+    };
+    assert_eq!(command.output().expect("prlimit starts").status.code(), Some(3));
+    for words in [&["report"][..], &["report", "--format", "json"], &["explain"], &["verify"], &["list"], &["tail"]] {
+        let [plenty, none] = ["--nproc=1000", "--nproc=1"].map(|limit| {
+            let mut command = as_user(user, &home, limit, words).expect("it was there");
+            command.output().expect("prlimit starts")
+        });
+        assert!(none.status.success() && !stdout(&none).is_empty(), "{words:?}: {}", stderr(&none));
+        assert_eq!((stdout(&none), stderr(&none)), (stdout(&plenty), stderr(&plenty)), "{words:?}");
     }
 }
 
