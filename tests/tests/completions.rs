@@ -2,6 +2,8 @@
 
 use tests::{Home, installed, skipped, stdout};
 
+use crate::terminal::press;
+
 /// What bash makes of a line with a TAB at its end, on a real terminal.
 fn completed(home: &Home, typed: &str) -> String {
     let directory = tests::capsule_binary().parent().expect("a directory").display().to_string();
@@ -19,8 +21,7 @@ fn completed(home: &Home, typed: &str) -> String {
     bash.exp_string("ready> ").expect("a prompt");
     // The line is not run: its words are shown.
     bash.send(&format!("{typed}\t")).expect("it reads");
-    bash.send("\u{1}echo '\u{5}' | sed 's/^/\\x3c\\x3c/;s/$/\\x3e\\x3e/'\r").expect("it reads");
-    bash.flush().expect("it reads");
+    press(&mut bash, "\u{1}echo '\u{5}' | sed 's/^/\\x3c\\x3c/;s/$/\\x3e\\x3e/'\r");
     bash.exp_string("<<").expect("the line");
     let line = bash.exp_string(">>").expect("its end").trim().to_owned();
     // An interactive shell does not follow a polite signal.
@@ -44,6 +45,25 @@ fn bash_completes_session_ids_through_their_colons() {
     assert_eq!(completed(&home, "capsule report --format html la"), "capsule report --format html latest");
     assert_eq!(completed(&home, "capsule config get run.tr"), "capsule config get run.tracer");
     assert_eq!(completed(&home, "capsule prune --keep 1d --dry"), "capsule prune --keep 1d --dry-run");
+}
+
+#[test]
+fn bash_completes_the_command_of_run_as_if_it_stood_alone() {
+    if !installed("bash") {
+        return skipped("bash_completes_the_command_of_run_as_if_it_stood_alone", "bash is not installed");
+    }
+    let home = Home::new();
+    std::fs::write(home.path().join("only one"), "").expect("a file");
+    let directory = home.path().display();
+    // The directory of the program is on PATH.
+    for before in ["", "-q ", "--tracer ptrace ", "--tracer=ptrace -C / ", "--on-risk high true -- "] {
+        let typed = format!("capsule run {before}capsul");
+        assert_eq!(completed(&home, &typed), format!("{typed}e"));
+        let typed = format!("capsule run {before}cat --tracer {directory}/onl");
+        assert_eq!(completed(&home, &typed), format!("{typed}y\\ one"));
+    }
+    assert_eq!(completed(&home, "capsule run --trac"), "capsule run --tracer");
+    assert_eq!(completed(&home, "capsule run --tracer pt"), "capsule run --tracer ptrace");
 }
 
 #[test]

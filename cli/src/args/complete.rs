@@ -42,14 +42,59 @@ pub fn script(shell: &str, out: &mut dyn std::io::Write) -> std::io::Result<()> 
     };
     completer.write_registration(VARIABLE, "capsule", "capsule", "capsule", out)?;
     if shell == "bash" {
-        out.write_all(BASH_COLONS.as_bytes())?;
+        let taking = |values: usize| options_of_run(values).join("|");
+        let script = BASH.replace("@ONE@", &taking(1)).replace("@TWO@", &taking(2));
+        out.write_all(script.as_bytes())?;
     }
     Ok(())
 }
 
-/// bash takes a session id apart at its colons, and replaces only what comes after the last one.
-const BASH_COLONS: &str = r#"
+/// The options of `run` that take so many values.
+fn options_of_run(values: usize) -> Vec<String> {
+    let mut line = Args::command();
+    line.build();
+    let Some(run) = line.find_subcommand("run") else { return Vec::new() };
+    let takes = |option: &&clap::Arg| option.get_num_args().is_some_and(|range| range.min_values() == values);
+    let names = |option: &clap::Arg| {
+        let long = option.get_long().map(|long| format!("--{long}"));
+        long.into_iter().chain(option.get_short().map(|short| format!("-{short}")))
+    };
+    run.get_opts().filter(takes).flat_map(names).collect()
+}
+
+/// bash takes a session id apart at its colons, and replaces only what comes after the last one. The command of `capsule run`
+/// is completed as if it stood alone: by what bash-completion knows of it, else as a program, and its arguments as files.
+const BASH: &str = r#"
+_capsule_command() {
+    [[ ${COMP_WORDS[1]} == run ]] || return 1
+    command=2
+    while ((command < COMP_CWORD)); do
+        case ${COMP_WORDS[command]} in
+            --) command=$((command + 1)); return ;;
+            @ONE@) command=$((command + 2)); [[ ${COMP_WORDS[command - 1]} == = ]] && command=$((command + 1)) ;;
+            @TWO@) command=$((command + 3)) ;;
+            -*) command=$((command + 1)) ;;
+            *) return ;;
+        esac
+    done
+    ((command == COMP_CWORD)) && [[ ${COMP_WORDS[command]} != [-=]* ]]
+}
 _capsule() {
+    local command
+    if _capsule_command; then
+        compopt +o nospace
+        if declare -F _comp_command_offset >/dev/null; then
+            _comp_command_offset "$command"
+        elif declare -F _command_offset >/dev/null; then
+            _command_offset "$command"
+        elif ((command == COMP_CWORD)) && [[ $2 != */* ]]; then
+            COMPREPLY=($(compgen -c -- "$2"))
+        else
+            compopt -o default
+            COMPREPLY=()
+        fi
+        return
+    fi
     local words=() word prefix
     for word in "${COMP_WORDS[@]:0:COMP_CWORD+1}"; do
         if ((${#words[@]} > 1)) && [[ $word == : || ${words[${#words[@]}-1]} == *: ]]; then
