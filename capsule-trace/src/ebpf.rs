@@ -20,6 +20,7 @@ mod probe;
 mod second;
 mod wire;
 
+use std::os::fd::OwnedFd;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -77,6 +78,13 @@ pub(crate) fn probe() -> Probe {
 /// What cannot be read becomes a loss record. It exists so that the decoder can be tried with any bytes at all.
 pub fn replay_ring(records: &[u8], root: Pid, sink: RawSink) {
     collect::replay(records, Assembler::new(sink, root).recorded_by(&[Pid(1)]));
+}
+
+/// Who killed a recorder, by what the kernel programs recorded last and nobody read any more. `left` is what the recorder
+/// left behind, and `signal` what killed it. `None`: somebody outside the tree, or it is not in there.
+#[must_use]
+pub fn killer(left: OwnedFd, recorder: Pid, signal: i32) -> Option<Pid> {
+    collect::killer(left, recorder, signal)
 }
 
 /// The eBPF backend.

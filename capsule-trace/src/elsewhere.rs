@@ -1,6 +1,7 @@
 //! Unix systems other than Linux: no tracer but those that a program of the system's own makes, and no filters.
 
 use std::ffi::c_int;
+use std::os::fd::OwnedFd;
 
 use capsule_core::{Backend, Pid};
 
@@ -35,6 +36,12 @@ pub(crate) fn witnessed(first: Box<dyn Tracer>) -> Result<Box<dyn Tracer>, Trace
 /// Records of Linux's kernel programs: nothing here reads them, and nothing is said.
 pub fn replay_ring(_records: &[u8], _root: Pid, sink: RawSink) {
     drop(sink);
+}
+
+/// Who killed a recorder: no tracer here leaves anything behind.
+#[must_use]
+pub fn killer(_left: OwnedFd, _recorder: Pid, _signal: i32) -> Option<Pid> {
+    None
 }
 
 /// What a child must do before its exec: nothing can be asked of it here.

@@ -4,7 +4,8 @@
 //! recorded, and the terminal must come back when the command ends. A tracer cannot move to another process, so the
 //! two are parted before the first thread starts: the waiter stops when the recorder stops, passes signals on, and ends
 //! with the recorder's exit code, or with the command's when the recorder goes on alone ([`Recorder::go_on_alone`]).
-//! Killing the waiter ends no recording.
+//! Killing the waiter ends no recording. From a recorder that was killed it inherits what the tracer had not read yet: who
+//! killed it may be in there.
 
 mod sys;
 
@@ -14,7 +15,7 @@ use std::os::fd::OwnedFd;
 
 use capsule_core::Pid;
 
-pub(crate) use sys::shell;
+pub(crate) use sys::{leave_behind, shell};
 
 /// Which of the two this process is.
 #[derive(Debug)]
@@ -29,6 +30,8 @@ pub enum Part {
         recorder: Pid,
         /// What killed it.
         signal: i32,
+        /// What its tracer left behind, for [`killer`](crate::killer).
+        left: Option<OwnedFd>,
     },
 }
 

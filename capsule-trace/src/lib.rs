@@ -52,7 +52,7 @@ use linux as platform;
 pub use backend::{Choice, PREFERENCE, Probe, choose, open, probe, witnessed};
 pub use command::{Inherited, Launch, User};
 pub use error::TraceError;
-pub use platform::replay_ring;
+pub use platform::{killer, replay_ring};
 pub use replay::{import_strace, replay};
 pub use sink::{Capture, CaptureBody, DEFAULT_BUFFER_BYTES, ExecCapture, RawReceiver, RawSink, channel};
 pub use tracer::{

@@ -13,7 +13,7 @@ use crate::{ebpf, ptrace, strace};
 
 mod sys;
 
-pub use ebpf::replay_ring;
+pub use ebpf::{killer, replay_ring};
 pub(crate) use ptrace::filter::Filter;
 pub(crate) use sys::{Confinement, LAST_SIGNAL, dispose, is_ignored, set_groups};
 

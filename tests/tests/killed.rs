@@ -4,11 +4,12 @@ use std::fs;
 use std::io::Write as _;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
+use std::process::Stdio;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde_json::Value;
 use tests::preload::Fault;
-use tests::{Home, installed, skipped, stderr, stdout};
+use tests::{Home, eventually, installed, skipped, stderr, stdout};
 
 use crate::evidence::{is_critical, only, program, risks, run, run_with_effects, sessions, verify, with_effects};
 
@@ -35,7 +36,8 @@ fn the_terminal_is_told_that_capsule_was_killed_and_the_command_lives_on() {
     let output = home.capsule(["run", "-q", "sh", "-c", &script]);
     assert_eq!(output.status.code(), Some(137), "{}", stderr(&output));
     assert!(stderr(&output).contains("Capsule itself was killed by signal 9"), "{}", stderr(&output));
-    assert_eq!(home.metadata()["status"]["reason"], "killed by signal 9", "{}", home.metadata());
+    let reason = home.metadata()["status"]["reason"].clone();
+    assert!(reason.as_str().is_some_and(|reason| reason.starts_with("killed by signal 9")), "{reason}");
     assert_eq!(verify(&home, &[]).0, Some(4));
     assert!(stdout(&home.capsule(["report", "latest"])).contains("killed by signal 9"));
     let begun = Instant::now();
@@ -75,11 +77,41 @@ fn whoever_kills_capsule_is_named_by_what_capsule_wrote_last() {
     }
     // Under ptrace even the one signal that nobody survives is told before it is sent.
     let home = Home::new();
-    let script = program(&home, "time.sleep(1)\nos.kill(recorder, signal.SIGKILL)");
-    let output = run_with_effects(&home, "ptrace", &script);
+    let output = run_with_effects(&home, "ptrace", &program(&home, SILENT_KILL));
     assert!(!output.status.success(), "a run that was not recorded to its end is no success");
     assert_eq!(verify(&home, &[]).0, Some(4));
     assert!(is_critical(&only(&home)), "{:?}", risks(&only(&home)));
+}
+
+/// Sends the signal without a word of it in its arguments.
+const SILENT_KILL: &str =
+    "print(os.getpid(), flush=True)\ntime.sleep(1)\nos.kill(recorder, signal.SIGKILL)\ntime.sleep(1)";
+
+#[test]
+fn whoever_kills_capsule_without_a_word_is_named_by_what_the_kernel_recorded_last() {
+    const NAME: &str = "whoever_kills_capsule_without_a_word_is_named_by_what_the_kernel_recorded_last";
+    if !with_effects(NAME).contains(&"ebpf") {
+        return skipped(NAME, "ebpf is not usable here");
+    }
+    let home = Home::new();
+    let output = home.capsule(["run", "-q", "--tracer", "ebpf", "python3", &program(&home, SILENT_KILL)]);
+    assert_eq!(output.status.code(), Some(137), "{}", stderr(&output));
+    let killer = stdout(&output);
+    let named = format!("killed by signal 9 of process {} (", killer.trim());
+    let reason = home.metadata()["status"]["reason"].clone();
+    assert!(reason.as_str().is_some_and(|reason| reason.starts_with(&named)), "{named}: {reason}");
+    assert!(stderr(&output).contains(&named), "{}", stderr(&output));
+    assert!(stdout(&home.capsule(["report", "--width", "200"])).contains(&named));
+    assert_eq!(verify(&home, &[]).0, Some(4));
+    // Somebody else's signal is nobody's of the tree.
+    let home = Home::new();
+    let mut command = home.command(["run", "-q", "--tracer", "ebpf", "sh", "-c", "read line"]);
+    let capsule = command.stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("capsule starts");
+    eventually("the first records", || home.path().join("runs").exists() && !home.stream("enriched").is_empty());
+    let recorder = home.metadata()["recorder"].as_i64().and_then(|pid| i32::try_from(pid).ok()).expect("a pid");
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(recorder), nix::sys::signal::Signal::SIGKILL).expect("killed");
+    capsule.wait_with_output().expect("it ends");
+    assert_eq!(home.metadata()["status"]["reason"], "killed by signal 9");
 }
 
 /// The time of the last whole record of a stream.

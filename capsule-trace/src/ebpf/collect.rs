@@ -10,12 +10,15 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 use std::time::Duration;
 
-use aya::maps::{MapData, RingBuf};
+use aya::maps::{Map, MapData, RingBuf};
 use capsule_core::Pid;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use tokio::sync::oneshot;
 
 use super::assemble::Assembler;
+use super::calls::{self, Detail};
+use super::wire::{self, Record};
+use crate::{handoff, recorder};
 
 /// How long records may gather in the ring before they are copied: what a storm of wake-ups would cost is more than
 /// anything else here.
@@ -47,6 +50,9 @@ pub(super) struct LastWords {
 impl Collector {
     /// Starts to read `ring`; at most `batches` wait for the assembler.
     pub(super) fn start(ring: RingBuf<MapData>, assembler: Assembler, batches: usize) -> io::Result<Self> {
+        // Whoever kills this process is recorded in there, where nobody else would look for it. The recording is none the worse
+        // without.
+        handoff::leave_behind(ring.as_fd()).unwrap_or(());
         let (stopped, stop) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC)?;
         let (batches_tx, batches_rx) = sync_channel(batches);
         let (last_words, last_words_rx) = sync_channel(1);
@@ -131,6 +137,28 @@ pub(super) fn replay(batch: &[u8], mut assembler: Assembler) {
     assembler.finish(&LastWords::default());
 }
 
+/// Who sent `signal` to a dead recorder, by what is left in its ring.
+pub(super) fn killer(ring: OwnedFd, recorder: Pid, signal: i32) -> Option<Pid> {
+    let ring = MapData::from_fd(ring).ok()?;
+    let mut ring = RingBuf::try_from(Map::RingBuf(ring)).ok()?;
+    while let Some(record) = ring.next() {
+        if let Some(sender) = sender(&record, recorder, signal) {
+            return Some(sender);
+        }
+    }
+    None
+}
+
+/// Who sent this signal to this process, where that is what the record says.
+fn sender(record: &[u8], process: Pid, signal: i32) -> Option<Pid> {
+    let (head, Record::Call(call)) = wire::parse(record)? else { return None };
+    let known = calls::all().find(|known| u32::try_from(known.number).is_ok_and(|number| number == call.number))?;
+    let Detail::Signal(to, which) = known.detail else { return None };
+    let (to, which) = (*call.args.get(to)?, *call.args.get(which)?);
+    let sent = call.result >= 0 && recorder::is_sent(to, which, &[process]);
+    (sent && i32::try_from(which & 0xffff_ffff) == Ok(signal)).then_some(Pid(head.pid))
+}
+
 fn assemble(batches: &Receiver<Batch>, mut assembler: Assembler, last_words: &Receiver<LastWords>) -> usize {
     while let Ok(batch) = batches.recv() {
         for record in records(&batch) {
@@ -152,4 +180,38 @@ fn records(mut batch: &[u8]) -> impl Iterator<Item = &[u8]> {
         batch = rest;
         Some(record)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A system call's record, as the kernel programs write it.
+    fn call(number: i64, result: i64, args: [u64; 2]) -> Vec<u8> {
+        let mut bytes = vec![0; 16];
+        bytes.extend([4711_u32, 4712].iter().flat_map(|id| id.to_ne_bytes()));
+        bytes.extend([6_u16, 0].iter().flat_map(|short| short.to_ne_bytes()));
+        bytes.extend(0_u32.to_ne_bytes());
+        bytes.extend(result.to_ne_bytes());
+        bytes.extend(args.iter().chain(&[0; 6]).flat_map(|arg| arg.to_ne_bytes()));
+        bytes.extend(u32::try_from(number).unwrap_or(0).to_ne_bytes());
+        bytes.extend([0; 44]);
+        bytes
+    }
+
+    #[test]
+    fn who_sent_the_signal_that_killed_is_told_from_others() {
+        let kill = call(libc::SYS_kill, 0, [100, 9]);
+        assert_eq!(sender(&kill, Pid(100), 9), Some(Pid(4711)));
+        assert_eq!(sender(&call(libc::SYS_kill, 0, [u64::MAX - 99, 9]), Pid(100), 9), Some(Pid(4711)), "its group");
+        for other in [
+            call(libc::SYS_kill, 0, [101, 9]),
+            call(libc::SYS_kill, 0, [100, 15]),
+            call(libc::SYS_kill, -1, [100, 9]),
+            call(libc::SYS_unlink, 0, [100, 9]),
+            kill[..kill.len() - 1].to_vec(),
+        ] {
+            assert_eq!(sender(&other, Pid(100), 9), None);
+        }
+    }
 }

@@ -3,14 +3,17 @@
 
 use std::ffi::c_int;
 use std::fs::File;
-use std::io;
+use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
-use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::os::fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd, RawFd};
+use std::os::unix::net::UnixDatagram;
 use std::ptr;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicI32, Ordering};
 
 use capsule_core::Pid;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, recvmsg, sendmsg};
 
 use super::{Part, Recorder};
 
@@ -19,6 +22,30 @@ const HEARD: [c_int; 6] = [libc::SIGCHLD, libc::SIGTERM, libc::SIGHUP, libc::SIG
 
 /// The process that waits for the waiter: usually a shell. 0: this process has no waiter.
 static SHELL: AtomicI32 = AtomicI32::new(0);
+
+/// Where the recorder puts what its waiter is to have if it is killed: the kernel keeps it there.
+static LEFT_BEHIND: OnceLock<UnixDatagram> = OnceLock::new();
+
+/// Leaves a descriptor behind, for the waiter of a recorder that is killed. Without a waiter, nothing happens.
+pub(crate) fn leave_behind(fd: BorrowedFd<'_>) -> io::Result<()> {
+    let Some(socket) = LEFT_BEHIND.get() else { return Ok(()) };
+    let fds = [fd.as_raw_fd()];
+    let message = [ControlMessage::ScmRights(&fds)];
+    sendmsg::<()>(socket.as_raw_fd(), &[IoSlice::new(&[0])], &message, MsgFlags::empty(), None)?;
+    Ok(())
+}
+
+/// What the recorder left behind.
+fn left_behind(socket: &UnixDatagram) -> Option<OwnedFd> {
+    let (mut byte, mut space) = ([0], nix::cmsg_space!(RawFd));
+    let mut parts = [IoSliceMut::new(&mut byte)];
+    let message = recvmsg::<()>(socket.as_raw_fd(), &mut parts, Some(&mut space), MsgFlags::empty()).ok()?;
+    message.cmsgs().ok()?.find_map(|part| match part {
+        // SAFETY: the kernel has just made this descriptor for us, and nobody else knows of it.
+        ControlMessageOwned::ScmRights(fds) => fds.first().map(|fd| unsafe { OwnedFd::from_raw_fd(*fd) }),
+        _ => None,
+    })
+}
 
 /// The pid of the process that waits for this run, seen from the recorder.
 pub(crate) fn shell() -> Option<libc::pid_t> {
@@ -31,6 +58,9 @@ pub(super) fn part() -> io::Result<Part> {
     // The waiter looks after every signal, and must not wait there.
     fcntl(&reading, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
     fcntl(&writing, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
+    let (waiters, recorders) = UnixDatagram::pair()?;
+    waiters.set_nonblocking(true)?;
+    recorders.set_nonblocking(true)?;
     // SAFETY: plain numbers.
     let shell = unsafe { libc::getppid() };
     let mut before = MaybeUninit::<libc::sigset_t>::uninit();
@@ -43,9 +73,9 @@ pub(super) fn part() -> io::Result<Part> {
     // SAFETY: the documentation of `handoff::part` asks for a process with one thread.
     let child = unsafe { libc::fork() };
     if child != 0 {
-        drop(writing);
+        drop((writing, recorders));
         if child > 0 {
-            return Ok(wait(child, &reading));
+            return Ok(wait(child, &reading, &waiters));
         }
         let refused = io::Error::last_os_error();
         // SAFETY: it was filled in above.
@@ -53,6 +83,8 @@ pub(super) fn part() -> io::Result<Part> {
         return Err(refused);
     }
     SHELL.store(shell, Ordering::Relaxed);
+    // A process is parted once.
+    LEFT_BEHIND.set(recorders).unwrap_or(());
     // SAFETY: a mask that was filled in above.
     unsafe { libc::sigprocmask(libc::SIG_SETMASK, before.as_ptr(), ptr::null_mut()) };
     Ok(Part::Recorder(Recorder { waiter: writing }))
@@ -71,7 +103,7 @@ fn heard() -> libc::sigset_t {
 }
 
 /// Waits for the recorder, and says how to end.
-fn wait(recorder: libc::pid_t, told: &OwnedFd) -> Part {
+fn wait(recorder: libc::pid_t, told: &OwnedFd, left: &UnixDatagram) -> Part {
     let heard = heard();
     loop {
         let mut signal = 0;
@@ -104,7 +136,8 @@ fn wait(recorder: libc::pid_t, told: &OwnedFd) -> Part {
                 return Part::Waiter(u8::try_from(libc::WEXITSTATUS(status)).unwrap_or(125));
             }
             if libc::WIFSIGNALED(status) {
-                return Part::Bereft { recorder: Pid(recorder.unsigned_abs()), signal: libc::WTERMSIG(status) };
+                let (recorder, signal) = (Pid(recorder.unsigned_abs()), libc::WTERMSIG(status));
+                return Part::Bereft { recorder, signal, left: left_behind(left) };
             }
             // Stopped, because the command was: the shell must see it here.
             // SAFETY: plain numbers.

@@ -1,12 +1,13 @@
 //! `capsule run`: records a command, and ends as the command ended.
 
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use anyhow::Context as _;
 use capsule_classify::{CommandContext, Input, Rules, classify};
-use capsule_core::{Backend, Label, Pid, SessionStatus, Severity, exit};
+use capsule_core::{Backend, Label, Pid, SessionStatus, Severity, escape_terminal, exit};
 use capsule_enrich::system;
 use capsule_io::{SigningKey, Store};
 use capsule_trace::handoff::{self, Part, Recorder};
@@ -32,7 +33,7 @@ pub(super) fn exec(args: RunArgs) -> Outcome {
     let recorder = match args.linger {
         LingerArg::Auto => match handoff::part() {
             Ok(Part::Waiter(code)) => return Ok(code),
-            Ok(Part::Bereft { recorder, signal }) => return Ok(bereft(recorder, signal)),
+            Ok(Part::Bereft { recorder, signal, left }) => return Ok(bereft(recorder, signal, left)),
             Ok(Part::Recorder(recorder)) => Some(recorder),
             // Then the terminal waits for the whole recording, as with the other choices.
             Err(_refused) => None,
@@ -46,8 +47,15 @@ pub(super) fn exec(args: RunArgs) -> Outcome {
 }
 
 /// The recorder was killed: says so on the terminal and in the session, and gives the exit code.
-fn bereft(recorder: Pid, signal: i32) -> u8 {
-    let said = format!("killed by signal {signal}");
+fn bereft(recorder: Pid, signal: i32, left: Option<OwnedFd>) -> u8 {
+    let mut said = format!("killed by signal {signal}");
+    if let Some(killer) = left.and_then(|left| capsule_trace::killer(left, recorder, signal)) {
+        // It may have ended meanwhile; the session knows what it executed.
+        let name = std::fs::read(format!("/proc/{killer}/comm")).unwrap_or_default();
+        let name = name.strip_suffix(b"\n").unwrap_or(&name);
+        let name = if name.is_empty() { String::new() } else { format!(" ({})", escape_terminal(name)) };
+        said.push_str(&format!(" of process {killer}{name} of the command's tree"));
+    }
     output::say(&format!(
         "error: Capsule itself was {said} while it recorded: the command may run on unrecorded, and its session is not sealed"
     ));
