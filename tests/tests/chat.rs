@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use tests::scripted::{Scripted, Step, event, refusal, stream, stream_head};
+
+use crate::terminal::press;
 use tests::{Home, skipped, stderr, stdout};
 
 /// A secret that the recorded command had among its arguments, and a line that a terminal would obey.
@@ -580,27 +582,21 @@ fn piped_questions_are_answered_line_by_line_and_a_terminal_edits_them() {
     terminal.exp_string("nothing before the first").expect("a greeting");
     terminal.exp_string("? ").expect("a prompt");
     // Backspace (DEL) takes back, Enter sends.
-    terminal.send("whax\u{7f}t?\r").expect("typed");
-    terminal.flush().expect("typed");
+    press(&mut terminal, "whax\u{7f}t?\r");
     terminal.exp_string("Edited \\e[2J.").expect("an answer without its escapes");
     terminal.exp_string("no record cited").expect("the records");
     // Ctrl-C stops an answer, and nothing else.
-    terminal.send("never?\r").expect("typed");
-    terminal.flush().expect("typed");
+    press(&mut terminal, "never?\r");
     terminal.exp_string("It goes on and").expect("a beginning");
-    terminal.send("\u{3}").expect("typed");
-    terminal.flush().expect("typed");
+    press(&mut terminal, "\u{3}");
     terminal.exp_string("error: stopped").expect("it stops");
     terminal.exp_string("? ").expect("a prompt");
     // The arrow up, twice, brings the question back.
-    terminal.send("\u{1b}[A\u{1b}[A\r").expect("typed");
-    terminal.flush().expect("typed");
+    press(&mut terminal, "\u{1b}[A\u{1b}[A\r");
     terminal.exp_string("Again.").expect("an answer");
-    terminal.send("/context\r").expect("typed");
-    terminal.flush().expect("typed");
+    press(&mut terminal, "/context\r");
     terminal.exp_string("To: anthropic").expect("the context");
-    terminal.send("/quit\r").expect("typed");
-    terminal.flush().expect("typed");
+    press(&mut terminal, "/quit\r");
     terminal.exp_eof().expect("the end");
     let asked = server.asked();
     let last = |at: usize| asked[at].body["messages"].as_array().and_then(|all| all.last().cloned()).expect("messages");

@@ -14,6 +14,12 @@ fn terminal(mut command: Command, home: &Home) -> PtySession {
     spawn_command(command, PATIENCE).expect("a terminal")
 }
 
+/// Types keys on a terminal, without a line's end.
+pub(crate) fn press(terminal: &mut PtySession, keys: &str) {
+    terminal.send(keys).expect("it reads");
+    terminal.flush().expect("it reads");
+}
+
 fn capsule(args: &[&str], home: &Home) -> PtySession {
     let mut command = Command::new(capsule_binary());
     command.args(["run", "-q"]).args(args);
@@ -89,8 +95,7 @@ fn full_screen_programs_run() {
         words.extend(args);
         let mut session = capsule(&words, &home);
         session.exp_string(shows).unwrap_or_else(|error| panic!("{program} shows no {shows}: {error}"));
-        session.send(quit).expect("it reads");
-        session.flush().expect("it reads");
+        press(&mut session, quit);
         session.exp_eof().unwrap_or_else(|error| panic!("{program} does not end: {error}"));
         assert_eq!(home.metadata()["exit_code"], 0, "{program}");
     }

@@ -6,6 +6,8 @@ use std::process::Stdio;
 use serde_json::Value;
 use tests::{Home, eventually, installed, skipped, stdout};
 
+use crate::terminal::press;
+
 #[test]
 fn tail_follows_a_running_session_and_ends_with_it() {
     let home = Home::new();
@@ -70,12 +72,10 @@ fn watch_shows_a_session_on_a_terminal_and_leaves_it_as_it_was() {
     command.arg(tests::capsule_binary()).env("CAPSULE_HOME", home.path()).env("TERM", "xterm");
     let mut terminal = rexpect::session::spawn_command(command, Some(60_000)).expect("a terminal");
     terminal.exp_string("marker").expect("the tree is shown");
-    terminal.send("/echo\rd").expect("it reads");
-    terminal.flush().expect("it reads");
+    press(&mut terminal, "/echo\rd");
     let shown = terminal.exp_string("details").expect("details are shown");
     assert!(!shown.contains("\u{1b}]0;owned"), "{shown:?}");
-    terminal.send("q").expect("it reads");
-    terminal.flush().expect("it reads");
+    press(&mut terminal, "q");
     terminal.exp_string("code=0").expect("it ends well");
     terminal.exp_string("same").expect("the terminal is as it was");
 }
@@ -114,8 +114,7 @@ fn a_command_inside_the_view_has_no_input_and_its_output_comes_at_the_end() {
     let text = "\"$0\" run -q --live sh -c 'echo $((40+2))-out; read x || echo no-input >&2; /bin/true marker; exit 3'";
     let mut terminal = terminal(&home, text);
     terminal.exp_string("42-out").expect("the output is shown");
-    terminal.send("q").expect("it reads");
-    terminal.flush().expect("it reads");
+    press(&mut terminal, "q");
     terminal.exp_string("\u{1b}[?1049l").expect("the view is left");
     let printed = terminal.exp_string("code=3").expect("the exit code is the command's");
     assert!(printed.contains("42-out\r\nno-input\r\n"), "{printed:?}");
@@ -129,11 +128,9 @@ fn ctrl_c_in_the_view_interrupts_the_command_inside() {
     let text = "\"$0\" run -q --live sh -c 'trap \"echo \\$((40+3))-caught; exit 4\" INT; echo $((40+2))-ready; while :; do sleep 0.1; done'";
     let mut terminal = terminal(&home, text);
     terminal.exp_string("42-ready").expect("the output is shown");
-    terminal.send("\u{3}").expect("it reads");
-    terminal.flush().expect("it reads");
+    press(&mut terminal, "\u{3}");
     terminal.exp_string("43-caught").expect("the command gets it");
-    terminal.send("q").expect("it reads");
-    terminal.flush().expect("it reads");
+    press(&mut terminal, "q");
     terminal.exp_string("code=4").expect("the exit code is the command's");
     terminal.exp_string("same").expect("the terminal is as it was");
 }
