@@ -81,6 +81,13 @@ pub enum RawBody {
         /// What was read at the exec.
         snapshot: Option<Snapshot>,
     },
+    /// A thread that a process had already when Capsule attached to it: lines of another program name only the thread.
+    Thread {
+        /// The process.
+        pid: Pid,
+        /// The thread.
+        tid: Tid,
+    },
     /// An exec that failed.
     ExecFailed {
         /// The process.

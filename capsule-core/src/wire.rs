@@ -38,6 +38,7 @@ wire! {
             pid: Pid,
             ppid: Pid,
             how: SpawnKind,
+            tid: Tid,
             from_tid: Tid,
             filename: ByteString,
             argv: Argv,
@@ -115,6 +116,10 @@ impl Serialize for RawRecord {
                 "spawn".clone_into(&mut wire.kind);
                 (wire.pid, wire.ppid, wire.how) = (Some(child), parent, Some(how));
             }
+            RawBody::Thread { pid, tid } => {
+                "thread".clone_into(&mut wire.kind);
+                (wire.pid, wire.tid) = (Some(pid), Some(tid));
+            }
             RawBody::Exec { pid, from_tid, filename, argv, snapshot } => {
                 "exec".clone_into(&mut wire.kind);
                 (wire.pid, wire.from_tid, wire.filename) = (Some(pid), from_tid, filename);
@@ -160,6 +165,7 @@ impl<'de> Deserialize<'de> for RawRecord {
                 child: pid()?,
                 how: wire.how.ok_or_else(|| D::Error::missing_field("how"))?,
             },
+            "thread" => RawBody::Thread { pid: pid()?, tid: wire.tid.ok_or_else(|| D::Error::missing_field("tid"))? },
             "exec" => RawBody::Exec {
                 pid: pid()?,
                 from_tid: wire.from_tid,

@@ -46,6 +46,7 @@ pub(crate) fn body(body: &RawBody, lineage: &mut Lineage, emit: &mut Emit<'_>) {
             let kind = EventKind::Gap { count: *count, since: *since, reason: reason.clone() };
             emit.event(Pid(0), None, kind);
         }
-        RawBody::Line { .. } => {}
+        // These are for the parsers of lines.
+        RawBody::Line { .. } | RawBody::Thread { .. } => {}
     }
 }

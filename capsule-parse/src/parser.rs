@@ -44,6 +44,20 @@ impl Parser {
         self
     }
 
+    /// The parsers of lines have to know where the tree begins; what follows they see themselves.
+    fn hint(&mut self, body: &RawBody) {
+        match body {
+            RawBody::Spawn { child, how: SpawnKind::Root | SpawnKind::Attached, .. } => {
+                self.strace.knows(*child);
+                self.dtrace.knows(*child);
+                self.eslogger.knows(*child);
+            }
+            RawBody::Thread { pid, tid } => self.strace.has_thread(*pid, *tid),
+            RawBody::Exec { pid, snapshot: Some(snapshot), .. } => self.strace.is_in(*pid, snapshot.cwd.as_ref()),
+            _ => {}
+        }
+    }
+
     #[cfg(test)]
     fn is_at_rest(&self, source: Backend) -> bool {
         let own = match source {
@@ -61,6 +75,7 @@ impl Stage for Parser {
 
     fn feed(&mut self, input: &RawRecord, out: &mut Vec<ProcessEvent>) {
         self.last = (input.seq.0, input.timestamp);
+        self.hint(&input.body);
         let mut emit = Emit { numbers: &mut self.numbers, out, raw: input.seq, timestamp: input.timestamp };
         match &input.body {
             RawBody::Line { source: Backend::Strace, text } => {
@@ -74,15 +89,7 @@ impl Stage for Parser {
             }
             RawBody::Line { source, .. } => emit.diagnostic(format!("no parser for the lines of `{source}`")),
             RawBody::LeftRunning { pid } if self.strace.said_left_running(*pid) => {}
-            body => {
-                // The parsers of lines have to know where the tree begins; what follows they see themselves.
-                if let RawBody::Spawn { child, how: SpawnKind::Root | SpawnKind::Attached, .. } = body {
-                    self.strace.knows(*child);
-                    self.dtrace.knows(*child);
-                    self.eslogger.knows(*child);
-                }
-                native::body(body, &mut self.lineage, &mut emit);
-            }
+            body => native::body(body, &mut self.lineage, &mut emit),
         }
     }
 

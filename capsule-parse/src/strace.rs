@@ -99,6 +99,20 @@ impl Strace {
         self.table.begin(pid, start);
     }
 
+    /// A thread of a process that the tracer reported.
+    pub(crate) fn has_thread(&mut self, pid: Pid, tid: Tid) {
+        if !self.table.is_known(tid.0) {
+            self.table.begin_thread(tid.0, pid);
+        }
+    }
+
+    /// The directory of a process that the tracer reported.
+    pub(crate) fn is_in(&mut self, pid: Pid, cwd: Option<&ByteString>) {
+        if cwd.is_some() {
+            self.table.set_cwd(pid, cwd.cloned());
+        }
+    }
+
     /// Whether the lines said already that the process lived on.
     pub(crate) fn said_left_running(&self, pid: Pid) -> bool {
         self.let_go.contains(&pid)

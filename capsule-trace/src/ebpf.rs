@@ -9,6 +9,7 @@
 //! What the kernel cannot record because the ring is full it counts, and the counts become loss records.
 
 mod assemble;
+mod attach;
 mod btf;
 mod calls;
 mod cgroup;
@@ -39,6 +40,7 @@ use crate::command::{Inherited, Launch};
 use crate::daemon;
 use crate::error::TraceError;
 use crate::root;
+use crate::running;
 use crate::sink::{CaptureBody, RawSink};
 use crate::tracer::{Control, DEFAULT_RING_BYTES, EffectLevel, Linger, Outcome, Running, TraceOptions, Tracer};
 
@@ -109,9 +111,17 @@ impl Tracer for Bpf {
     fn run(self: Box<Self>, launch: Launch, sink: RawSink, control: Control) -> Running {
         Box::pin(run(*self, launch, sink, control))
     }
+
+    fn may_attach(&self, pid: Pid) -> Result<(), TraceError> {
+        running::may_look_into(Backend::Ebpf, running::process_of(pid.0))
+    }
+
+    fn attach(self: Box<Self>, pid: Pid, sink: RawSink, control: Control) -> Running {
+        Box::pin(attach::attach(*self, pid, sink, control))
+    }
 }
 
-/// A recording under way. Dropping it before its end kills the tree.
+/// A recording under way. Dropping it before its end kills the tree, unless it is to live on.
 #[derive(Debug)]
 struct Recording {
     programs: Programs,
@@ -120,13 +130,13 @@ struct Recording {
     root: Pid,
     /// Told how the root ended.
     ended: oneshot::Receiver<ExitStatus>,
-    finished: bool,
+    lives_on: bool,
 }
 
 async fn run(bpf: Bpf, launch: Launch, sink: RawSink, mut control: Control) -> Result<Outcome, TraceError> {
     Inherited::remember();
     let options = bpf.options.clone();
-    let mut recording = start(bpf, launch, sink).await?;
+    let mut recording = in_thread(move || start(&bpf, &launch, sink)).await?;
     control.tell_started(recording.root);
     let cancel = control.cancel.clone();
     let status = recording.until_root_ends(&cancel).await;
@@ -137,53 +147,66 @@ async fn run(bpf: Bpf, launch: Launch, sink: RawSink, mut control: Control) -> R
     recording.finish(status, &options).await
 }
 
-/// Loads, forks, attaches and releases the command, in a thread: all of it may block.
-async fn start(bpf: Bpf, launch: Launch, sink: RawSink) -> Result<Recording, TraceError> {
+/// Starts a recording in a thread: all of it may block.
+async fn in_thread(
+    start: impl FnOnce() -> Result<Recording, TraceError> + Send + 'static,
+) -> Result<Recording, TraceError> {
     let (started_tx, started) = oneshot::channel();
     std::thread::Builder::new()
         .name("capsule-start".to_owned())
         .spawn(move || {
-            let result = start_blocking(&bpf, &launch, sink);
             // Given up meanwhile: what was started is dropped, and so killed.
-            drop(started_tx.send(result));
+            drop(started_tx.send(start()));
         })
         .map_err(|source| TraceError::System { action: "start the tracer's thread", source })?;
     started.await.map_err(|_panicked| TraceError::BrokeOff {
         backend: Backend::Ebpf,
-        because: "the thread that starts the command panicked".to_owned(),
+        because: "the thread that starts the recording panicked".to_owned(),
     })?
 }
 
-fn start_blocking(bpf: &Bpf, launch: &Launch, sink: RawSink) -> Result<Recording, TraceError> {
-    let ring_bytes = load::ring_size(bpf.options.ring_bytes);
+/// The programs, loaded: those of [`probe`] where they fit.
+fn load(options: &TraceOptions) -> Result<Programs, TraceError> {
+    let ring_bytes = load::ring_size(options.ring_bytes);
     let ready = LOADED.lock().unwrap_or_else(PoisonError::into_inner).take();
-    let mut programs = match ready.filter(|programs| programs.ring_bytes == ring_bytes) {
-        Some(programs) => programs,
-        None => Programs::load(ring_bytes)?,
-    };
-    let held = Held::fork(launch)?;
-    let pid = held.pid();
-    programs.track(pid)?;
-    let failed_execs = wants_failed_execs(&bpf.options);
-    match bpf.options.effects {
-        EffectLevel::Off => programs.attach(failed_execs)?,
+    match ready.filter(|programs| programs.ring_bytes == ring_bytes) {
+        Some(programs) => Ok(programs),
+        None => Programs::load(ring_bytes),
+    }
+}
+
+/// Attaches the programs that the options ask for.
+fn attach_programs(programs: &mut Programs, options: &TraceOptions) -> Result<(), TraceError> {
+    let failed_execs = wants_failed_execs(options);
+    match options.effects {
+        EffectLevel::Off => programs.attach(failed_execs),
         // One program at each system call's end is enough.
         level => {
             programs.attach(false)?;
-            programs.attach_effects(level == EffectLevel::All, failed_execs)?;
+            programs.attach_effects(level == EffectLevel::All, failed_execs)
         }
     }
+}
+
+fn no_ring() -> TraceError {
+    TraceError::BrokeOff { backend: Backend::Ebpf, because: "the ring has a reader already".to_owned() }
+}
+
+/// Loads, forks, attaches and releases the command.
+fn start(bpf: &Bpf, launch: &Launch, sink: RawSink) -> Result<Recording, TraceError> {
+    let mut programs = load(&bpf.options)?;
+    let held = Held::fork(launch)?;
+    let pid = held.pid();
+    programs.track(pid)?;
+    attach_programs(&mut programs, &bpf.options)?;
     let forked = Clock::now();
-    let ring = programs.take_ring().ok_or_else(|| TraceError::BrokeOff {
-        backend: Backend::Ebpf,
-        because: "the ring has a reader already".to_owned(),
-    })?;
+    let ring = programs.take_ring().ok_or_else(no_ring)?;
     sink.push(forked, CaptureBody::Spawn { parent: None, child: pid, how: SpawnKind::Root });
     let assembler = Assembler::new(sink.clone(), pid).recorded_by(&bpf.options.recorders);
     let collector = Collector::start(ring, assembler, bpf.batches)
         .map_err(|source| TraceError::System { action: "start the tracer's threads", source })?;
     let ended = wait_for(pid)?;
-    let recording = Recording { programs, collector: Some(collector), sink, root: pid, ended, finished: false };
+    let recording = Recording { programs, collector: Some(collector), sink, root: pid, ended, lives_on: false };
     let released = held.release().map_err(|source| TraceError::System { action: "release the child", source })?;
     match released.failure() {
         Some(failure) => Err(failure),
@@ -278,7 +301,7 @@ impl Recording {
             || TraceError::BrokeOff { backend: Backend::Ebpf, because: "the tracer's thread panicked".to_owned() };
         let left_running = self.programs.alive();
         self.programs.forget(&left_running);
-        self.finished = true;
+        self.lives_on = true;
         let collector = self.collector.take().ok_or_else(broke_off)?;
         let last_words = LastWords {
             lost: self.programs.lost(),
@@ -293,7 +316,7 @@ impl Recording {
 
 impl Drop for Recording {
     fn drop(&mut self) {
-        if self.finished {
+        if self.lives_on {
             return;
         }
         let begun = Instant::now();

@@ -42,6 +42,8 @@ mod ptrace;
 #[cfg(target_os = "linux")]
 mod recorder;
 #[cfg(target_os = "linux")]
+mod running;
+#[cfg(target_os = "linux")]
 mod strace;
 
 #[cfg(not(target_os = "linux"))]

@@ -5,11 +5,11 @@
 //! Capsule or alone, the kernel detaches from every tracee and all of them live on.
 
 mod arch;
-mod attach;
+pub(crate) mod attach;
 mod calls;
 mod effects;
 mod engine;
-mod facts;
+pub(crate) mod facts;
 pub(crate) mod filter;
 mod memory;
 mod pace;
@@ -31,8 +31,9 @@ use crate::command::sys::Held;
 use crate::command::{Inherited, Launch};
 use crate::daemon;
 use crate::error::TraceError;
+use crate::running;
 use crate::sink::RawSink;
-use crate::tracer::{Control, Linger, Outcome, Running, StayWith, TraceOptions, Tracer};
+use crate::tracer::{Control, EffectLevel, Linger, Outcome, Running, StayWith, TraceOptions, Tracer};
 
 /// How long killed processes may take to end before they are given up on.
 const DEATH_TAKES: Duration = Duration::from_secs(5);
@@ -104,7 +105,7 @@ impl Tracer for Ptrace {
     }
 
     fn may_attach(&self, pid: Pid) -> Result<(), TraceError> {
-        attach::try_seize(pid.0)
+        attach::try_seize(Backend::Ptrace, pid.0)
     }
 
     fn attach(self: Box<Self>, pid: Pid, sink: RawSink, control: Control) -> Running {
@@ -166,7 +167,7 @@ async fn attach_to(options: TraceOptions, pid: Pid, sink: RawSink, control: Cont
     let guard = Guard(Arc::clone(&shared), Order::Detach);
     let cancel = control.cancel.clone();
     let (done_tx, mut done) = oneshot::channel();
-    let for_thread = Arc::clone(&shared);
+    let (for_thread, wanted) = (Arc::clone(&shared), options.effects);
     let thread = std::thread::Builder::new()
         .name("capsule-ptrace".to_owned())
         .spawn(move || {
@@ -174,7 +175,10 @@ async fn attach_to(options: TraceOptions, pid: Pid, sink: RawSink, control: Cont
             let ended = trace_attached(pid, for_thread, sink, control);
             let _unheard = done_tx.send(ended.map(|(summary, refused)| {
                 let mut outcome = outcome(summary, &plan, lost.lost());
-                outcome.coverage.not_seen.insert(0, BEFORE.to_owned());
+                outcome.coverage.not_seen.insert(0, running::BEFORE.to_owned());
+                if wanted > EffectLevel::Off {
+                    outcome.coverage.not_seen.push(NO_FILTER.to_owned());
+                }
                 if refused > 0 {
                     outcome.coverage.not_seen.push(format!("{refused} threads that could not be attached to"));
                 }
@@ -206,9 +210,8 @@ async fn attach_to(options: TraceOptions, pid: Pid, sink: RawSink, control: Cont
     outcome
 }
 
-/// What is said first of every recording of a process that ran already.
-const BEFORE: &str = "what the process and its descendants did before Capsule attached, and descendants whose parents had \
-                      ended by then";
+const NO_FILTER: &str =
+    "effects, though asked for: the filter that ptrace needs for them is installed before a program starts";
 
 /// What the tracer's thread does for a process that runs already; gives how many threads could not be taken in.
 fn trace_attached(
@@ -218,8 +221,7 @@ fn trace_attached(
     control: Control,
 ) -> Result<(Summary, u64), TraceError> {
     sys::listen_to_nudges_only();
-    // A thread's number means its process.
-    let root = facts::Facts::group_and_parent(pid.0).map_or(pid.0, |(group, _)| group);
+    let root = running::process_of(pid.0);
     let taken = attach::seize_tree(root)?;
     let engine = Engine::attached(Pid(root), &taken, shared, sink, control);
     let summary = engine.run().map_err(|source| TraceError::System { action: "wait for traced processes", source })?;

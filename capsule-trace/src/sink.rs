@@ -53,6 +53,13 @@ pub enum CaptureBody {
         /// How.
         how: SpawnKind,
     },
+    /// A thread that a process had already when Capsule attached to it.
+    Thread {
+        /// The process.
+        pid: Pid,
+        /// The thread.
+        tid: Tid,
+    },
     /// A successful exec.
     Exec(Box<ExecCapture>),
     /// An exec that failed.
@@ -139,7 +146,7 @@ impl CaptureBody {
             }
             Self::Stored(_) => 512,
             Self::Loss { reason, .. } => reason.len(),
-            Self::Spawn { .. } | Self::Exit { .. } | Self::LeftRunning { .. } => 0,
+            Self::Spawn { .. } | Self::Thread { .. } | Self::Exit { .. } | Self::LeftRunning { .. } => 0,
         };
         held.saturating_add(size_of::<Capture>())
     }
@@ -385,6 +392,7 @@ impl Cleaner {
     fn body(&mut self, body: CaptureBody) -> RawBody {
         match body {
             CaptureBody::Spawn { parent, child, how } => RawBody::Spawn { parent, child, how },
+            CaptureBody::Thread { pid, tid } => RawBody::Thread { pid, tid },
             CaptureBody::Exec(exec) => self.exec(*exec),
             CaptureBody::ExecFailed { pid, filename, argv, errno } => {
                 let filename = filename.map(|name| self.text(name));

@@ -6,6 +6,8 @@
 //! What is not used: `--seccomp-bpf`. It works only for commands that strace starts; its filter strands every process that
 //! outlives strace (their calls fail with ENOSYS), and it takes setuid programs' privileges away.
 
+mod attach;
+
 use std::io::{self, Read as _};
 use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Command, Stdio};
@@ -24,6 +26,7 @@ use crate::command::{Inherited, Launch};
 use crate::error::TraceError;
 use crate::lines::{Clock, Lines};
 use crate::root;
+use crate::running::tracer_of;
 use crate::sink::{CaptureBody, RawSink};
 use crate::tracer::{Control, EffectLevel, Linger, Outcome, Running, TraceOptions, Tracer};
 
@@ -84,6 +87,14 @@ impl Tracer for Strace {
     fn run(self: Box<Self>, launch: Launch, sink: RawSink, control: Control) -> Running {
         Box::pin(run(self.options, launch, sink, control))
     }
+
+    fn may_attach(&self, pid: Pid) -> Result<(), TraceError> {
+        crate::ptrace::attach::try_seize(Backend::Strace, pid.0)
+    }
+
+    fn attach(self: Box<Self>, pid: Pid, sink: RawSink, control: Control) -> Running {
+        Box::pin(attach::attach(self.options, pid, sink, control))
+    }
 }
 
 /// What the threads share with the task that watches over them.
@@ -110,7 +121,8 @@ impl Drop for Guard {
 type Done = oneshot::Receiver<Result<Finished, TraceError>>;
 
 struct Finished {
-    root: ExitStatus,
+    /// Absent where it was let go.
+    root: Option<ExitStatus>,
     messages: String,
 }
 
@@ -211,11 +223,6 @@ fn traced_by(tracer: u32) -> Vec<u32> {
         .collect()
 }
 
-fn tracer_of(pid: u32) -> Option<u32> {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    status.lines().find_map(|line| line.strip_prefix("TracerPid:")?.trim().parse().ok())
-}
-
 /// What the first thread does: starts both programs, waits for the root's end, then for strace's.
 fn trace(
     launch: &Launch,
@@ -228,7 +235,7 @@ fn trace(
     let held = Held::fork(launch)?;
     let root = held.pid();
     let forked = now();
-    let mut strace = start(root, effects)?;
+    let mut strace = start(&[root.0], effects)?;
     let keep = |stderr| std::thread::Builder::new().spawn(move || keep_messages(stderr));
     let messages = strace.stderr.take().map(keep).transpose().map_err(failed("start a thread"))?;
     shared.strace.store(strace.id(), Ordering::Relaxed);
@@ -251,7 +258,7 @@ fn trace(
     let to_reader = sink.clone();
     let reader = std::thread::Builder::new()
         .name("capsule-strace-read".to_owned())
-        .spawn(move || output.map_or(Ok(()), |output| hand_over(output, &to_reader, forked)))
+        .spawn(move || output.map_or(Ok(()), |output| hand_over(output, &to_reader, forked, |_line| {})))
         .map_err(failed("start a thread"))?;
     let (status, _rusage) = root::wait_for_end(root).map_err(failed("wait for the command"))?;
     control.tell_root_ended(status);
@@ -262,12 +269,12 @@ fn trace(
     if !matches!(read, Ok(Ok(()))) || !(ended.success() || shared.let_go.load(Ordering::Relaxed)) {
         sink.loss(now(), 0, None, format!("strace ended early ({ended}): {}", messages.trim()));
     }
-    Ok(Finished { root: status, messages })
+    Ok(Finished { root: Some(status), messages })
 }
 
-/// Starts strace on the waiting child. Its output is its standard output; it is in a group of its own, where the
+/// Starts strace on processes. Its output is its standard output; it is in a group of its own, where the
 /// terminal's signals do not reach it.
-fn start(root: Pid, effects: EffectLevel) -> Result<Child, TraceError> {
+fn start(pids: &[u32], effects: EffectLevel) -> Result<Child, TraceError> {
     let mut command = Command::new("strace");
     // `-yy` says what sockets are.
     let (describe, calls) = if effects >= EffectLevel::Writes {
@@ -276,7 +283,10 @@ fn start(root: Pid, effects: EffectLevel) -> Result<Child, TraceError> {
         ("-y", format!("trace={CALLS}"))
     };
     command.args(["-f", "-q", "-ttt", describe, "-s", STRING_LIMIT, "-e"]).arg(calls);
-    command.args(["-o", "/dev/stdout", "-p"]).arg(root.to_string());
+    command.args(["-o", "/dev/stdout"]);
+    for pid in pids {
+        command.arg("-p").arg(pid.to_string());
+    }
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
     command.spawn().map_err(|error| TraceError::Unavailable {
         backend: Backend::Strace,
@@ -313,11 +323,17 @@ fn keep_messages(mut from: impl io::Read) -> String {
     String::from_utf8_lossy(&kept).into_owned()
 }
 
-/// Hands strace's lines over until it ends.
-fn hand_over(mut output: impl io::Read, sink: &RawSink, begun: Timestamp) -> io::Result<()> {
+/// Hands strace's lines over until it ends, each after `look` has seen it.
+fn hand_over(
+    mut output: impl io::Read,
+    sink: &RawSink,
+    begun: Timestamp,
+    mut look: impl FnMut(&[u8]),
+) -> io::Result<()> {
     let mut lines = Lines::default();
     let mut clock = Clock::new(begun);
     let mut push = |line: &[u8]| {
+        look(line);
         sink.push(clock.at(line), CaptureBody::Line { source: Backend::Strace, text: line.to_vec() });
     };
     let mut buffer = vec![0; 64 << 10];
@@ -355,7 +371,7 @@ fn outcome(finished: Finished, effects: EffectLevel, left_running: Vec<Pid>, los
         not_seen.push("file and network effects".to_owned());
     }
     let coverage = Coverage { backend: Backend::Strace, hooks, lost, not_seen };
-    Outcome { root: Some(finished.root), coverage, left_running }
+    Outcome { root: finished.root, coverage, left_running }
 }
 
 #[cfg(test)]

@@ -36,8 +36,7 @@ pub trait Tracer: Send {
     /// With the reason that `attach` would give.
     fn may_attach(&self, _pid: Pid) -> Result<(), TraceError> {
         let because = "it cannot attach to a running process".to_owned();
-        let remedy = Some("use the ptrace tracer".to_owned());
-        Err(TraceError::Unavailable { backend: self.backend(), because, remedy })
+        Err(TraceError::Unavailable { backend: self.backend(), because, remedy: None })
     }
 
     /// Records a process that runs already, with its present and later descendants.

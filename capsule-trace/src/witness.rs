@@ -79,7 +79,8 @@ impl Story {
             CaptureBody::Exit { pid, status, .. } => self.life(*pid).end = Some(*status),
             CaptureBody::LeftRunning { pid } => self.life(*pid).left_running = true,
             CaptureBody::Loss { count, .. } => self.lost = self.lost.saturating_add((*count).max(1)),
-            CaptureBody::ExecFailed { .. }
+            CaptureBody::Thread { .. }
+            | CaptureBody::ExecFailed { .. }
             | CaptureBody::Effect { .. }
             | CaptureBody::Line { .. }
             | CaptureBody::Stored(_) => {}

@@ -20,8 +20,8 @@ pub use read::{
     Color, CompletionsArgs, DiffArgs, DoctorArgs, ExportArgs, Format, ImportArgs, ImportFrom, KeyArgs, KeyCommand,
     ListArgs, ManArgs, PruneArgs, ReportArgs, SchemaArgs, VerifyArgs, WhyArgs,
 };
-pub use record::RecordArgs;
-pub use run::{EffectsArg, LingerArg, RunArgs, TracerArg};
+pub use record::{EffectsArg, RecordArgs, TracerArg};
+pub use run::{LingerArg, RunArgs};
 
 /// Records what an AI agent, or any command, really does on this machine.
 #[derive(Debug, Parser)]

@@ -109,6 +109,7 @@ fn body() -> impl Strategy<Value = RawBody> {
     let text = bytes;
     prop_oneof![
         (option::of(pid()), pid(), how()).prop_map(|(parent, child, how)| RawBody::Spawn { parent, child, how }),
+        (pid(), any::<u32>()).prop_map(|(pid, tid)| RawBody::Thread { pid, tid: Tid(tid) }),
         (pid(), any::<Option<u32>>(), option::of(text()), argv(), option::of(snapshot())).prop_map(
             |(pid, tid, filename, argv, snapshot)| RawBody::Exec {
                 pid,

@@ -91,6 +91,7 @@ pub(crate) struct Raw {
     pid: Option<u32>,
     ppid: Option<u32>,
     how: Option<SpawnKind>,
+    tid: Option<u32>,
     from_tid: Option<u32>,
     filename: Option<Bytes>,
     argv: Option<Vec<Bytes>>,
@@ -113,6 +114,7 @@ pub(crate) struct Raw {
 #[schemars(rename_all = "snake_case")]
 pub(crate) enum RawKind {
     Spawn,
+    Thread,
     Exec,
     ExecFailed,
     Exit,

@@ -79,6 +79,7 @@ fn records_of_every_kind_fit_their_schemas() {
     let usage = Some(ResourceUsage::default());
     let bodies = [
         RawBody::Spawn { parent: Some(pid), child: pid, how: SpawnKind::Vfork },
+        RawBody::Thread { pid, tid: capsule_core::Tid(8) },
         RawBody::Exec { pid, from_tid: None, filename: None, argv: argv.clone(), snapshot: Some(snapshot()) },
         RawBody::ExecFailed { pid, filename: Some("x".into()), argv: argv.clone(), errno: 2 },
         RawBody::Exit { pid, status: signaled, rusage: usage },

@@ -7,6 +7,7 @@ use capsule_core::{
     Argv, ByteString, ExitStatus, Ids, OpenFile, Origin, Pid, ResourceUsage, Snapshot, SpawnKind, Tid, Timestamp,
 };
 use nix::time::{ClockId, clock_gettime};
+use tokio::sync::oneshot;
 
 use super::calls::{self, Call, Kind};
 use super::cgroup::Cgroups;
@@ -79,6 +80,10 @@ pub(super) struct Assembler {
     recorders: Vec<Pid>,
     /// Who set io_uring up.
     io_uring: HashSet<Pid>,
+    /// Who ran already and was told of: the kernel may have put it into its table at the same time.
+    attached: HashSet<Pid>,
+    /// Who wants to hear how the root ended.
+    tell_end: Option<oneshot::Sender<ExitStatus>>,
 }
 
 const LOST_IN_RING: &str = "the kernel's ring buffer was full";
@@ -101,12 +106,19 @@ impl Assembler {
             calls: calls::all().filter_map(|call| Some((u32::try_from(call.number).ok()?, call))).collect(),
             recorders: Vec::new(),
             io_uring: HashSet::new(),
+            attached: HashSet::new(),
+            tell_end: None,
         }
     }
 
     /// The same, told which processes are Capsule's own.
     pub(super) fn recorded_by(self, recorders: &[Pid]) -> Self {
         Self { recorders: recorders.to_vec(), ..self }
+    }
+
+    /// The same for a tree that ran already: of `told` everything is known, and the root runs what it is.
+    pub(super) fn attached(self, told: impl IntoIterator<Item = Pid>, tell_end: oneshot::Sender<ExitStatus>) -> Self {
+        Self { root_executed: true, attached: told.into_iter().collect(), tell_end: Some(tell_end), ..self }
     }
 
     /// Takes one record as it was in the ring.
@@ -122,6 +134,7 @@ impl Assembler {
             self.pending.remove(&head.tid);
         }
         match record {
+            Record::Fork { .. } if self.attached.contains(&Pid(head.pid)) => {}
             Record::Fork { parent, how } => {
                 let how = match how {
                     1 => SpawnKind::Vfork,
@@ -133,12 +146,16 @@ impl Assembler {
             Record::Exec(exec) => self.exec(at, head, &exec),
             Record::More { data, last } => self.more(head, data, last),
             Record::Exit { status, usage } => {
-                let body = CaptureBody::Exit {
-                    pid: Pid(head.pid),
-                    status: exit_status(status),
-                    rusage: Some(resource_usage(&usage, self.page_kib)),
-                };
-                self.sink.push(at, body);
+                let (pid, status) = (Pid(head.pid), exit_status(status));
+                self.attached.remove(&pid);
+                let rusage = Some(resource_usage(&usage, self.page_kib));
+                self.sink.push(at, CaptureBody::Exit { pid, status, rusage });
+                if pid == self.root
+                    && let Some(tell) = self.tell_end.take()
+                {
+                    // Nobody hears it when the recording was given up.
+                    let _unheard = tell.send(status);
+                }
             }
             Record::Call(call) => self.called(at, Pid(head.pid), &call),
             Record::ExecFailed { errno, filename, data, whole } => {

@@ -4,7 +4,7 @@ use std::error::Error;
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
 
-use aya::maps::{Array, HashMap, MapData, PerCpuArray, RingBuf};
+use aya::maps::{Array, HashMap, MapData, MapError, PerCpuArray, RingBuf};
 use aya::programs::RawTracePoint;
 use aya::{Btf, Ebpf, EbpfLoader, Endianness, include_bytes_aligned};
 use capsule_core::{Backend, Pid};
@@ -25,6 +25,8 @@ const ALWAYS: [(&str, &str); 3] =
 const FAILED_EXECS: (&str, &str) = ("on_sys_exit", "sys_exit");
 const EFFECTS: (&str, &str) = ("on_effect", "sys_exit");
 
+/// `BPF_NOEXIST` of bpf(2).
+const NO_EXIST: u64 = 1;
 const VMLINUX: &str = "/sys/kernel/btf/vmlinux";
 /// The initial pid namespace's inode (`PROC_PID_INIT_INO`).
 const INITIAL_PID_NAMESPACE: u64 = 0xefff_fffc;
@@ -123,6 +125,25 @@ impl Programs {
         self.tracked.insert(pid.0, 1, 0).map_err(|source| failed("follow the command", &source))
     }
 
+    /// The same for a process that may be followed already: then `false`.
+    pub(super) fn track_new(&mut self, pid: Pid) -> Result<bool, TraceError> {
+        match self.tracked.insert(pid.0, 1, NO_EXIST) {
+            Ok(()) => Ok(true),
+            Err(MapError::SyscallError(error)) if error.io_error.raw_os_error() == Some(libc::EEXIST) => Ok(false),
+            Err(error) => Err(failed("follow the process", &error)),
+        }
+    }
+
+    /// Stops following one process; whether it was followed until now.
+    pub(super) fn untrack(&mut self, pid: Pid) -> bool {
+        self.tracked.remove(&pid.0).is_ok()
+    }
+
+    /// Whether a process is followed.
+    pub(super) fn follows(&self, pid: Pid) -> bool {
+        self.tracked.get(&pid.0, 0).is_ok()
+    }
+
     /// The processes of the tree that live now.
     pub(super) fn alive(&self) -> Vec<Pid> {
         let mut alive: Vec<Pid> = self.tracked.keys().filter_map(Result::ok).map(Pid).collect();
@@ -139,7 +160,7 @@ impl Programs {
     pub(super) fn forget(&mut self, pids: &[Pid]) {
         for pid in pids {
             // It may have ended by itself meanwhile.
-            drop(self.tracked.remove(&pid.0));
+            self.untrack(*pid);
         }
     }
 

@@ -6,20 +6,13 @@
 
 use std::collections::{HashMap, HashSet};
 use std::io;
+use std::time::Duration;
 
-use capsule_core::{Argv, Backend, Origin, Pid, SpawnKind};
+use capsule_core::Backend;
 
-use super::facts::{Facts, numbers};
 use super::sys;
-use crate::clock::now;
 use crate::error::TraceError;
-use crate::sink::{CaptureBody, ExecCapture, RawSink};
-
-/// After so many rounds a tree that outgrows the scan is given up on; each round takes whatever the last one missed.
-const MOST_ROUNDS: usize = 1000;
-
-const REMEDY: &str = "attach as root or with CAP_SYS_PTRACE; as the same user only where `sysctl \
-                      kernel.yama.ptrace_scope` is 0 and the process is dumpable";
+use crate::running::{MOST_ROUNDS, is_dead, refused, threads, tracer_of, tree};
 
 /// Who was taken in.
 #[derive(Debug, Default)]
@@ -39,12 +32,8 @@ pub(super) fn seize_tree(root: u32) -> Result<Taken, TraceError> {
     let mut known = HashSet::new();
     for _ in 0..MOST_ROUNDS {
         let mut new = 0;
-        let children = children_by_parent();
-        let mut waiting = vec![(root, Facts::group_and_parent(root).map_or(0, |(_, parent)| parent))];
-        while let Some((pid, parent)) = waiting.pop() {
-            if pid == std::process::id() {
-                continue;
-            }
+        for process in tree(root) {
+            let (pid, parent) = (process.pid, process.parent);
             for tid in threads(pid) {
                 if taken.threads.contains_key(&tid) || passed_over.contains(&tid) {
                     continue;
@@ -61,7 +50,7 @@ pub(super) fn seize_tree(root: u32) -> Result<Taken, TraceError> {
                         // The kernel attached to it: its parent's event tells of it.
                         new += u64::from(passed_over.insert(tid));
                     }
-                    Err(error) if taken.threads.is_empty() => return Err(refused(pid, error)),
+                    Err(error) if taken.threads.is_empty() => return Err(refused(Backend::Ptrace, pid, error)),
                     Err(error) => {
                         passed_over.insert(tid);
                         // What ended meanwhile needs no attention.
@@ -69,10 +58,9 @@ pub(super) fn seize_tree(root: u32) -> Result<Taken, TraceError> {
                     }
                 }
             }
-            waiting.extend(children.get(&pid).into_iter().flatten().map(|child| (*child, pid)));
         }
         if taken.threads.is_empty() {
-            return Err(refused(root, io::Error::from_raw_os_error(libc::ESRCH)));
+            return Err(refused(Backend::Ptrace, root, io::Error::from_raw_os_error(libc::ESRCH)));
         }
         if new == 0 {
             break;
@@ -83,80 +71,14 @@ pub(super) fn seize_tree(root: u32) -> Result<Taken, TraceError> {
 
 /// Seizes a process's first thread and lets it go at once: a tracer's thread that ends lets go of all it held, and nobody was
 /// stopped for it.
-pub(super) fn try_seize(pid: u32) -> Result<(), TraceError> {
+pub(crate) fn try_seize(backend: Backend, pid: u32) -> Result<(), TraceError> {
     let tried = std::thread::Builder::new()
-        .spawn(move || sys::seize(pid, 0))
+        .spawn(move || (sys::thread_id(), sys::seize(pid, 0)))
         .map_err(|source| TraceError::System { action: "start a thread", source })?;
-    let tried = tried.join().unwrap_or_else(|_panic| Err(io::Error::other("the thread panicked")));
-    tried.map_err(|error| refused(pid, error))
-}
-
-fn refused(pid: u32, source: io::Error) -> TraceError {
-    if let Some(tracer) = tracer_of(pid).filter(|tracer| *tracer != 0) {
-        let because = format!("process {pid} has a tracer already, thread {tracer}");
-        let remedy = Some("a process has one tracer at most: end that one first".to_owned());
-        return TraceError::Unavailable { backend: Backend::Ptrace, because, remedy };
+    let (tracer, tried) = tried.join().unwrap_or_else(|_panic| (0, Err(io::Error::other("the thread panicked"))));
+    // A thread can be joined a moment before it has let go.
+    while tracer != 0 && tracer_of(pid) == Some(tracer) {
+        std::thread::sleep(Duration::from_micros(100));
     }
-    match source.raw_os_error() {
-        Some(libc::EPERM | libc::EACCES) if !is_dead(pid) => {
-            TraceError::NotPermitted { action: "attach to the process", remedy: REMEDY.to_owned(), source }
-        }
-        _ => TraceError::System { action: "attach to the process", source },
-    }
-}
-
-/// Says what `/proc` says of each process that was taken in: it may have been so for long.
-pub(super) fn tell(taken: &Taken, facts: &mut Facts, sink: &RawSink) {
-    for (pid, parent) in &taken.processes {
-        let at = now();
-        let child = Pid(*pid);
-        let parent = taken.processes.iter().any(|(known, _)| known == parent).then_some(Pid(*parent));
-        sink.push(at, CaptureBody::Spawn { parent, child, how: SpawnKind::Attached });
-        let (argv, env) = facts.vectors(*pid);
-        let argv = argv.map(|block| Argv::from_block(&block)).unwrap_or_default();
-        if argv.is_empty() {
-            // It is ending: there is nothing left to read.
-            continue;
-        }
-        let mut snapshot = facts.snapshot(*pid).facts;
-        snapshot.origin = Origin::Procfs;
-        let exec = ExecCapture {
-            pid: child,
-            from_tid: None,
-            filename: None,
-            argv,
-            env: env.map(std::sync::Arc::from),
-            snapshot: Some(snapshot),
-        };
-        sink.push(at, CaptureBody::Exec(Box::new(exec)));
-    }
-}
-
-fn threads(pid: u32) -> Vec<u32> {
-    numbers(&format!("/proc/{pid}/task"))
-}
-
-fn children_by_parent() -> HashMap<u32, Vec<u32>> {
-    let mut children: HashMap<u32, Vec<u32>> = HashMap::new();
-    for pid in numbers("/proc") {
-        if let Some((_, parent)) = Facts::group_and_parent(pid) {
-            children.entry(parent).or_default().push(pid);
-        }
-    }
-    children
-}
-
-fn status_field(tid: u32, name: &str) -> Option<String> {
-    let status = std::fs::read(format!("/proc/{tid}/status")).ok()?;
-    let status = String::from_utf8_lossy(&status);
-    status.lines().find_map(|line| line.strip_prefix(name)).map(|value| value.trim().to_owned())
-}
-
-fn tracer_of(tid: u32) -> Option<u32> {
-    status_field(tid, "TracerPid:")?.parse().ok()
-}
-
-/// Whether it has ended and only waits to be waited for.
-fn is_dead(tid: u32) -> bool {
-    status_field(tid, "State:").is_none_or(|state| state.starts_with(['Z', 'X']))
+    tried.map_err(|error| refused(backend, pid, error))
 }

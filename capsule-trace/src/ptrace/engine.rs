@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 use capsule_core::{Argv, ExitStatus, Pid, SpawnKind, Tid, Timestamp};
 use tokio::sync::Notify;
 
-use super::attach::{self, Taken};
+use super::attach::Taken;
 use super::effects::{Begun, Effects};
 use super::facts::Facts;
 use super::memory::StackReader;
@@ -30,9 +30,9 @@ use super::stop::{Stop, decode};
 use super::sys::{self, Change};
 use crate::clock::now;
 use crate::daemon;
-use crate::root;
 use crate::sink::{CaptureBody, ExecCapture, RawSink};
 use crate::tracer::{Control, StayWith};
+use crate::{root, running};
 
 /// What the tracer's thread is told from outside. Later ones override earlier ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -214,7 +214,7 @@ impl Engine {
         engine.summary.executed = true;
         engine.tasks = taken.threads.iter().map(|(tid, tgid)| (*tid, Task { tgid: *tgid })).collect();
         engine.threads = taken.threads.iter().filter(|(tid, tgid)| tid != tgid).count();
-        attach::tell(taken, &mut engine.facts, &engine.sink);
+        running::tell(&taken.processes, now(), &mut engine.facts, &engine.sink);
         engine.control.tell_started(root);
         engine
     }

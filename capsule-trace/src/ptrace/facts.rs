@@ -21,7 +21,7 @@ const MOST_DESCRIPTORS: usize = 128;
 
 /// A reader of `/proc` that allocates only what it gives.
 #[derive(Debug)]
-pub(super) struct Facts {
+pub(crate) struct Facts {
     /// Absent where `/proc` is not mounted.
     proc: Option<File>,
     path: Vec<u8>,
@@ -32,8 +32,8 @@ pub(super) struct Facts {
 
 /// A snapshot, and whom the process belongs to as this process's user namespace counts.
 #[derive(Debug)]
-pub(super) struct Seen {
-    pub(super) facts: Snapshot,
+pub(crate) struct Seen {
+    pub(crate) facts: Snapshot,
     owner: Option<(u32, u32)>,
 }
 
@@ -46,7 +46,7 @@ impl Seen {
 }
 
 impl Facts {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let mut facts = Self {
             proc: File::open("/proc").ok(),
             path: Vec::with_capacity(64),
@@ -63,7 +63,7 @@ impl Facts {
     }
 
     /// What the process is at this moment.
-    pub(super) fn snapshot(&mut self, pid: u32) -> Seen {
+    pub(crate) fn snapshot(&mut self, pid: u32) -> Seen {
         let mut facts = Snapshot::empty(Origin::Stopped);
         (facts.sid, facts.pgid) = root_sys::session_and_group(pid);
         facts.exe = self.link(pid, "exe");
@@ -77,12 +77,12 @@ impl Facts {
     }
 
     /// Arguments and environment by `/proc`, for stacks that were not understood.
-    pub(super) fn vectors(&mut self, pid: u32) -> (Option<Vec<u8>>, Option<Vec<u8>>) {
+    pub(crate) fn vectors(&mut self, pid: u32) -> (Option<Vec<u8>>, Option<Vec<u8>>) {
         (std::fs::read(format!("/proc/{pid}/cmdline")).ok(), std::fs::read(format!("/proc/{pid}/environ")).ok())
     }
 
     /// Thread group and parent of a thread, for tracees whose origin was not seen.
-    pub(super) fn group_and_parent(tid: u32) -> Option<(u32, u32)> {
+    pub(crate) fn group_and_parent(tid: u32) -> Option<(u32, u32)> {
         let status = std::fs::read_to_string(format!("/proc/{tid}/status")).ok()?;
         let field = |name: &str| -> Option<u32> {
             status.lines().find_map(|line| line.strip_prefix(name)).and_then(|value| value.trim().parse().ok())
@@ -145,7 +145,7 @@ impl Facts {
 }
 
 /// The numbers that name the entries of a directory in `/proc`, in order.
-pub(super) fn numbers(path: &str) -> Vec<u32> {
+pub(crate) fn numbers(path: &str) -> Vec<u32> {
     let entries = std::fs::read_dir(path).into_iter().flatten().flatten();
     let mut numbers: Vec<u32> = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
     numbers.sort_unstable();

@@ -1,13 +1,75 @@
-//! What `run` and `attach` have in common: how a session is kept.
+//! What `run` and `attach` have in common: how it is watched, and how the session is kept.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::Args;
+use capsule_core::Backend;
+use capsule_trace::EffectLevel;
+use clap::{Args, ValueEnum};
 
-/// How a live session is kept.
+/// Which tracer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum TracerArg {
+    /// The best that works here
+    Auto,
+    /// Built in, no privileges needed
+    Ptrace,
+    /// Kernel programs, needs privileges
+    Ebpf,
+    /// The strace program
+    Strace,
+    /// eslogger of macOS 13 and newer, needs root
+    Eslogger,
+    /// dtrace of macOS, needs root
+    Dtrace,
+}
+
+impl TracerArg {
+    /// The backend of that name; `None` for whichever is best here.
+    pub const fn backend(self) -> Option<Backend> {
+        match self {
+            Self::Auto => None,
+            Self::Ptrace => Some(Backend::Ptrace),
+            Self::Ebpf => Some(Backend::Ebpf),
+            Self::Strace => Some(Backend::Strace),
+            Self::Eslogger => Some(Backend::Eslogger),
+            Self::Dtrace => Some(Backend::Dtrace),
+        }
+    }
+}
+
+/// Which effects to record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum EffectsArg {
+    /// None: processes only
+    Off,
+    /// What changes something: files, connections, privileges
+    Writes,
+    /// Reads too
+    All,
+}
+
+impl EffectsArg {
+    /// The same as the tracer is told it.
+    pub const fn level(self) -> EffectLevel {
+        match self {
+            Self::Off => EffectLevel::Off,
+            Self::Writes => EffectLevel::Writes,
+            Self::All => EffectLevel::All,
+        }
+    }
+}
+
+/// How a live session is watched and kept.
 #[derive(Debug, Args)]
 pub struct RecordArgs {
+    /// How to watch
+    #[arg(long, value_enum, default_value_t = TracerArg::Auto, env = "CAPSULE_TRACER")]
+    pub tracer: TracerArg,
+    /// Which effects to record: files, connections, privileges [default: writes under ebpf, else off, and `run` compares the
+    /// work tree before and after]
+    #[arg(long, value_enum)]
+    pub effects: Option<EffectsArg>,
     /// Seal every second with this evolving key (made by `capsule key new`)
     #[arg(long, value_name = "FILE", env = "CAPSULE_KEY")]
     pub key: Option<PathBuf>,

@@ -5,24 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
-use super::RecordArgs;
-
-/// Which tracer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum TracerArg {
-    /// The best that works here
-    Auto,
-    /// Built in, no privileges needed
-    Ptrace,
-    /// Kernel programs, needs privileges
-    Ebpf,
-    /// The strace program
-    Strace,
-    /// eslogger of macOS 13 and newer, needs root
-    Eslogger,
-    /// dtrace of macOS, needs root
-    Dtrace,
-}
+use super::{RecordArgs, TracerArg};
 
 /// What to do with processes that outlive the command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -37,33 +20,15 @@ pub enum LingerArg {
     Kill,
 }
 
-/// Which effects to record.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum EffectsArg {
-    /// None: processes only
-    Off,
-    /// What changes something: files, connections, privileges
-    Writes,
-    /// Reads too
-    All,
-}
-
 /// Arguments of `capsule run`.
 #[derive(Debug, Args)]
 pub struct RunArgs {
-    /// How to watch
-    #[arg(long, value_enum, default_value_t = TracerArg::Auto, env = "CAPSULE_TRACER")]
-    pub tracer: TracerArg,
     /// Record with ptrace and ebpf at once, and report every disagreement
     #[arg(long, value_enum, value_name = "TRACER")]
     pub witness: Option<TracerArg>,
     /// What to do with processes that outlive the command
     #[arg(long, value_enum, default_value_t = LingerArg::Auto)]
     pub linger: LingerArg,
-    /// Which effects to record: files, connections, privileges [default: writes under ebpf, else off, and the
-    /// work tree is compared before and after]
-    #[arg(long, value_enum)]
-    pub effects: Option<EffectsArg>,
     /// Record execs that failed, too; under ebpf every system call then costs some nanoseconds
     #[arg(long)]
     pub failed_execs: bool,

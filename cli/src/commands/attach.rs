@@ -4,11 +4,11 @@ use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt as _;
 use std::path::Path;
 
-use capsule_core::{Backend, Pid, exit};
+use capsule_core::{Pid, exit};
 use capsule_enrich::system;
-use capsule_trace::{DEFAULT_BUFFER_BYTES, Launch, Linger, TraceOptions};
+use capsule_trace::{DEFAULT_BUFFER_BYTES, EffectLevel, Launch, Linger, TraceOptions};
 
-use super::run::{exit_code, signing_key, summary, trace_problem, what_records};
+use super::run::{effects_of, exit_code, signing_key, summary, trace_problem, what_records};
 use crate::args::AttachArgs;
 use crate::error::{Outcome, Problem};
 use crate::on_risk::OnRisk;
@@ -34,8 +34,9 @@ fn prepare(args: AttachArgs) -> Result<Recording, Problem> {
     let records = what_records(&args.record, false);
     let recorders = records.pids.clone();
     let rules = super::deferred_rules_of(&args.record.rules, records)?;
-    let choice = capsule_trace::choose(Some(Backend::Ptrace)).map_err(trace_problem)?;
-    let options = TraceOptions { linger: Linger::Detach, recorders, ..TraceOptions::default() };
+    let choice = capsule_trace::choose(args.record.tracer.backend()).map_err(trace_problem)?;
+    let effects = effects_of(&args.record, choice.backend, false);
+    let options = TraceOptions { linger: Linger::Detach, effects, recorders, ..TraceOptions::default() };
     let tracer = capsule_trace::open(choice.backend, options).map_err(trace_problem)?;
     let pid = args.pid;
     let on_risk = OnRisk::new(args.record.on_risk)?;
@@ -52,13 +53,13 @@ fn prepare(args: AttachArgs) -> Result<Recording, Problem> {
     launch.cwd = std::fs::read_link(format!("/proc/{pid}/cwd")).ok();
     Ok(Recording {
         tracer,
-        because: format!("attached to process {pid}, which ran already"),
+        because: format!("{}; attached to process {pid}, which ran already", choice.because),
         launch,
         attach: Some(Attach { pid: Pid(pid), after: args.until }),
         rules,
         procs: system(),
         keep_secrets: args.record.keep_secrets,
-        reads: false,
+        reads: effects == EffectLevel::All,
         compare: false,
         buffer: DEFAULT_BUFFER_BYTES,
         forward_signals: false,

@@ -13,7 +13,7 @@ use capsule_io::{SigningKey, Store};
 use capsule_trace::handoff::{self, Part, Recorder};
 use capsule_trace::{EffectLevel, Launch, Linger, StayWith, TraceOptions, User};
 
-use crate::args::{EffectsArg, LingerArg, RecordArgs, RunArgs, TracerArg};
+use crate::args::{LingerArg, RecordArgs, RunArgs, TracerArg};
 use crate::error::{Outcome, Problem};
 use crate::live::Live;
 use crate::on_risk::OnRisk;
@@ -98,17 +98,12 @@ fn finish(mut finished: Finished, quiet: bool) -> Outcome {
 }
 
 fn prepare(args: RunArgs, recorder: Option<Recorder>) -> Result<Recording, Problem> {
-    let (wanted, second) = tracers(args.tracer, args.witness)?;
+    let (wanted, second) = tracers(args.record.tracer, args.witness)?;
     let records = what_records(&args.record, recorder.is_some());
     let recorders = records.pids.clone();
     let rules = super::deferred_rules_of(&args.record.rules, records)?;
     let choice = capsule_trace::choose(wanted).map_err(trace_problem)?;
-    // eBPF sees what changes something at next to no cost. A filter of ptrace's would end the programs with Capsule, keep the
-    // terminal until the last of them has ended, and without privileges break sudo: nothing to begin unasked.
-    let effects = args.effects.unwrap_or(match (choice.backend, second) {
-        (Backend::Ebpf, false) => EffectsArg::Writes,
-        _ => EffectsArg::Off,
-    });
+    let effects = effects_of(&args.record, choice.backend, second);
     let options = TraceOptions {
         linger: match args.linger {
             LingerArg::Auto => Linger::Auto,
@@ -117,13 +112,9 @@ fn prepare(args: RunArgs, recorder: Option<Recorder>) -> Result<Recording, Probl
             LingerArg::Kill => Linger::Kill,
         },
         grace: if args.linger == LingerArg::Detach { Duration::ZERO } else { TraceOptions::default().grace },
-        effects: match effects {
-            EffectsArg::Off => EffectLevel::Off,
-            EffectsArg::Writes => EffectLevel::Writes,
-            EffectsArg::All => EffectLevel::All,
-        },
+        effects,
         // The hook that sees effects sees them anyway.
-        failed_execs: Some(args.failed_execs || effects != EffectsArg::Off),
+        failed_execs: Some(args.failed_execs || effects != EffectLevel::Off),
         no_new_privs: args.no_new_privs,
         stay_with: Some(agents_daemons()),
         recorders,
@@ -149,8 +140,8 @@ fn prepare(args: RunArgs, recorder: Option<Recorder>) -> Result<Recording, Probl
         rules,
         procs: system(),
         keep_secrets: args.record.keep_secrets,
-        reads: effects == EffectsArg::All,
-        compare: effects == EffectsArg::Off && args.effects.is_none(),
+        reads: effects == EffectLevel::All,
+        compare: effects == EffectLevel::Off && args.record.effects.is_none(),
         buffer: args.buffer as usize * (1 << 20),
         forward_signals: true,
         imported: None,
@@ -160,6 +151,18 @@ fn prepare(args: RunArgs, recorder: Option<Recorder>) -> Result<Recording, Probl
         begun: None,
         alone: recorder.map(|recorder| GoOnAlone { recorder, after: TERMINAL_BACK, quiet: args.record.quiet }),
     })
+}
+
+/// Which effects are recorded: those asked for, else what the backend can see at little cost.
+///
+/// eBPF sees what changes something at next to no cost. A filter of ptrace's would end the programs with Capsule, keep the
+/// terminal until the last of them has ended, and without privileges break sudo: nothing to begin unasked.
+pub(super) fn effects_of(record: &RecordArgs, backend: Backend, witnessed: bool) -> EffectLevel {
+    match (record.effects, backend) {
+        (Some(wanted), _) => wanted.level(),
+        (None, Backend::Ebpf) if !witnessed => EffectLevel::Writes,
+        (None, _) => EffectLevel::Off,
+    }
 }
 
 /// What the command should keep its hands off.
@@ -181,16 +184,8 @@ pub(super) fn what_records(record: &RecordArgs, parted: bool) -> capsule_classif
 /// The backend that records, and whether eBPF watches it. A process has one ptrace tracer at most, so of the two one is
 /// eBPF: it is the witness, whichever of the two options names it. strace's lines are not compared yet.
 fn tracers(tracer: TracerArg, witness: Option<TracerArg>) -> Result<(Option<Backend>, bool), Problem> {
-    let plain = |tracer| match tracer {
-        TracerArg::Auto => None,
-        TracerArg::Ptrace => Some(Backend::Ptrace),
-        TracerArg::Ebpf => Some(Backend::Ebpf),
-        TracerArg::Strace => Some(Backend::Strace),
-        TracerArg::Eslogger => Some(Backend::Eslogger),
-        TracerArg::Dtrace => Some(Backend::Dtrace),
-    };
-    let Some(witness) = witness else { return Ok((plain(tracer), false)) };
-    match (plain(tracer), plain(witness)) {
+    let Some(witness) = witness else { return Ok((tracer.backend(), false)) };
+    match (tracer.backend(), witness.backend()) {
         (None | Some(Backend::Ptrace), None | Some(Backend::Ebpf))
         | (None | Some(Backend::Ebpf), Some(Backend::Ptrace))
         | (Some(Backend::Ebpf), None) => Ok((Some(Backend::Ptrace), true)),

@@ -30,8 +30,8 @@ const fn own(name: &'static str, commands: &'static [&'static str]) -> Key {
 
 /// All settings. What would leave more in a session than was asked for (`--keep-secrets`) is none of them.
 pub const KEYS: &[Key] = &[
-    key("run.tracer", &["run"]),
-    key("run.effects", &["run"]),
+    key("run.tracer", &["run", "attach"]),
+    key("run.effects", &["run", "attach"]),
     key("run.linger", &["run"]),
     key("run.failed_execs", &["run"]),
     key("run.buffer", &["run"]),

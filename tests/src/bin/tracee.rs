@@ -38,6 +38,8 @@ fn main() {
         "exec-thread" => exec_from_thread(),
         // Starts and joins ARG threads, 50 at a time.
         "threads" => threads(number(2, 1000)),
+        // Starts three threads and says `up`; when its input ends each of them runs `tracee exit N`, 1 to 3. Ends with 6.
+        "pool" => pool(),
         // Execs `tracee exit 0` with arguments that break parsers, under another argv[0].
         "odd-args" => odd_args(),
         // execve with an empty argument vector (the kernel makes it one empty argument).
@@ -171,6 +173,24 @@ fn threads(count: u64) {
         });
         left -= wave;
     }
+}
+
+fn pool() {
+    let gate = std::sync::Arc::new(std::sync::Barrier::new(4));
+    let workers = [1, 2, 3].map(|number| {
+        let gate = gate.clone();
+        std::thread::spawn(move || {
+            gate.wait();
+            gate.wait();
+            Command::new(me()).args(["exit", &number.to_string()]).status().unwrap();
+        })
+    });
+    gate.wait();
+    println!("up");
+    std::io::copy(&mut std::io::stdin(), &mut std::io::sink()).unwrap();
+    gate.wait();
+    workers.into_iter().for_each(|worker| worker.join().unwrap());
+    std::process::exit(6);
 }
 
 /// The arguments of `odd-args`, in the order of the final exec.
