@@ -4,6 +4,7 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::sync::OnceLock;
 
 use regex::bytes::{RegexSet, RegexSetBuilder};
 
@@ -25,12 +26,43 @@ impl Classes {
 #[derive(Debug, Default)]
 pub(crate) struct Places {
     names: HashMap<String, u8>,
-    paths: RegexSet,
-    path_class: Vec<u8>,
+    /// Patterns by the top directory that all their paths have; those that fit under any have no name.
+    paths: HashMap<String, PathSet>,
     /// Host (suffix) to class.
     hosts: HashMap<String, u8>,
     /// Classes of which reading is a SecurityOperation.
     secret: Classes,
+}
+
+/// Patterns of paths, compiled when the first path comes that one of them could fit: most recordings never see most of the
+/// places that are known.
+#[derive(Debug, Default)]
+struct PathSet {
+    patterns: Vec<String>,
+    classes: Vec<u8>,
+    compiled: OnceLock<RegexSet>,
+}
+
+impl PathSet {
+    fn compile(&self) -> Result<RegexSet, regex::Error> {
+        // By bytes: what is compared is text all the same, and a set that need not tell characters apart is built in a
+        // fraction of the time.
+        RegexSetBuilder::new(&self.patterns).unicode(false).size_limit(64 << 20).dfa_size_limit(8 << 20).build()
+    }
+
+    fn matches(&self, path: &str) -> Classes {
+        // What does not compile was refused when it was read.
+        let set = self.compiled.get_or_init(|| self.compile().unwrap_or_default());
+        let found = set.matches(path.as_bytes());
+        Classes(found.iter().filter_map(|index| self.classes.get(index)).fold(0, |classes, id| classes | 1 << id))
+    }
+}
+
+/// A path or pattern as far as the end of its top directory: `/etc`, `~/.ssh`. None for relative ones.
+fn top(path: &str) -> Option<&str> {
+    let start = if path.starts_with("~/") { 2 } else { usize::from(path.starts_with('/')) };
+    let rest = path.get(start..).filter(|_| start > 0)?;
+    path.get(..start + rest.find('/').unwrap_or(rest.len()))
 }
 
 /// Classes that code refers to by name.
@@ -62,20 +94,13 @@ impl Places {
         ] {
             places.intern(name)?;
         }
-        let mut patterns = Vec::with_capacity(path_rules.len());
         for (name, glob) in path_rules {
             let id = places.intern(name)?;
-            patterns.push(glob_to_regex(glob));
-            places.path_class.push(id);
+            let under = top(glob).filter(|top| !top.contains(['*', '?', '{', '\\'])).unwrap_or_default();
+            let set = places.paths.entry(under.to_owned()).or_default();
+            set.patterns.push(glob_to_regex(glob));
+            set.classes.push(id);
         }
-        // By bytes: what is compared is text all the same, and a set that need not tell characters apart is built in a
-        // fraction of the time, at every start.
-        places.paths = RegexSetBuilder::new(&patterns)
-            .unicode(false)
-            .size_limit(64 << 20)
-            .dfa_size_limit(8 << 20)
-            .build()
-            .map_err(|error| error.to_string())?;
         for (name, host) in host_rules {
             let id = places.intern(name)?;
             places.hosts.insert(host.clone(), id);
@@ -84,6 +109,17 @@ impl Places {
             places.secret = places.secret.and(places.named(name).ok_or_else(|| format!("unknown class `{name}`"))?);
         }
         Ok(places)
+    }
+
+    /// Compiles every pattern, and says what is wrong with one.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        self.paths.values().try_for_each(|set| set.compile().map(|_| ())).map_err(|error| error.to_string())
+    }
+
+    /// Classes of a path by the patterns alone.
+    fn listed(&self, path: &str) -> Classes {
+        let sets = [Some(""), top(path)].into_iter().flatten().filter_map(|top| self.paths.get(top));
+        sets.fold(Classes::default(), |classes, set| classes.and(set.matches(path)))
     }
 
     fn intern(&mut self, name: &str) -> Result<u8, String> {
@@ -130,21 +166,12 @@ impl Places {
 
     /// Classes of a canonical path (see [`canonical`]).
     pub(crate) fn of_path(&self, path: &str, project: Option<&str>) -> Classes {
-        let mut classes = Classes::default();
-        for index in &self.paths.matches(path.as_bytes()) {
-            if let Some(id) = self.path_class.get(index) {
-                classes.0 |= 1 << id;
-            }
-        }
+        let mut classes = self.listed(path);
         if path.contains(['?', '*', '[']) && path.starts_with(['/', '~']) && path.len() < 256 {
             // A pattern stands for what it matches.
             for known in ["/etc/shadow", "/etc/sudoers", "~/.ssh/id_rsa", "~/.aws/credentials", "~/.bash_history"] {
                 if wildcard(path.as_bytes(), known.as_bytes()) {
-                    for index in &self.paths.matches(known.as_bytes()) {
-                        if let Some(id) = self.path_class.get(index) {
-                            classes.0 |= 1 << id;
-                        }
-                    }
+                    classes = classes.and(self.listed(known));
                 }
             }
         }
@@ -515,6 +542,68 @@ mod tests {
             assert_eq!(wildcard(pattern.as_bytes(), b"/etc/shadow"), expect, "{pattern}");
         }
         assert!(!wildcard("*a".repeat(100).as_bytes(), &[b'a'; 50]));
+    }
+
+    #[test]
+    fn a_pattern_fits_the_same_paths_wherever_it_is_kept() {
+        let patterns = [
+            "/etc/shadow",
+            "/etc/**",
+            "/etc",
+            "/etc*",
+            "/*",
+            "/",
+            "~",
+            "~/",
+            "~/.ssh",
+            "~/.ssh/*",
+            "~/**",
+            "~/.s*/x",
+            "**/.env",
+            "**.pub",
+            "/{etc,usr}/x",
+            "/home/?/x",
+            "\\/etc/x",
+            "/\\etc/x",
+            "relative",
+            "",
+        ];
+        let paths = [
+            "/etc/shadow",
+            "/etc",
+            "/etc/",
+            "/etcetera",
+            "/",
+            "~",
+            "~/",
+            "~/.ssh",
+            "~/.ssh/id",
+            "~/.ssh/a/b",
+            "~/a/.env",
+            ".env",
+            "a/.env",
+            "/x.pub",
+            "/usr/x",
+            "/home/ü/x",
+            "/etc/x",
+            "relative",
+            "",
+            "/etc/ü\n",
+        ];
+        let rules: Vec<_> =
+            patterns.iter().enumerate().map(|(n, glob)| (format!("c{n}"), (*glob).to_owned())).collect();
+        let places = Places::build(&rules, &[], &[]).unwrap();
+        assert_eq!(places.check(), Ok(()));
+        for path in paths {
+            let found = places.listed(path);
+            for (name, glob) in &rules {
+                let fits = regex::bytes::Regex::new(&format!("(?-u){}", glob_to_regex(glob))).unwrap();
+                let expected = fits.is_match(path.as_bytes());
+                assert_eq!(found.any(places.named(name).unwrap()), expected, "{glob} {path:?}");
+            }
+        }
+        let open = [("c".to_owned(), "/etc/{a".to_owned())];
+        assert!(Places::build(&open, &[], &[]).unwrap().check().is_err());
     }
 
     #[test]

@@ -141,6 +141,7 @@ impl Rules {
             // Patterns are compiled at their first use; those that are not the user's are checked by tests.
             return Ok(rules);
         }
+        rules.places.check().map_err(|message| invalid_places(&sources, message))?;
         if let Some((number, message)) = rules.risks.check().into_iter().next() {
             let rule = rules.risks.rules.get(number);
             let id = rule.map(|rule| rule.entry.id.clone()).unwrap_or_default();
@@ -199,6 +200,7 @@ impl Rules {
                 format!("rule `{id}`: {message}")
             })
             .collect();
+        wrong.extend(self.places.check().err());
         for program in self.knowledge.programs() {
             if let Err(message) = program.check() {
                 wrong.push(format!("program `{}`: {message}", program.name));
@@ -296,6 +298,12 @@ fn line_of(text: &str, word: &str) -> usize {
     text.lines().position(|line| line.contains(word)).map_or(0, |line| line + 1)
 }
 
+/// A mistake in a class of paths, which comes from the last file: the others have been read before.
+fn invalid_places(sources: &[Source], message: String) -> RulesError {
+    let path = sources.last().map(|source| source.path.clone()).unwrap_or_default();
+    RulesError::Invalid { path, line: 0, message, hint: None }
+}
+
 fn compile(sources: &[Source]) -> Result<Rules, RulesError> {
     let mut rules = Rules::default();
     let (mut paths, mut hosts, mut secret) = (Vec::new(), Vec::new(), Vec::new());
@@ -316,12 +324,7 @@ fn compile(sources: &[Source]) -> Result<Rules, RulesError> {
         message,
         hint: None,
     };
-    rules.places = Places::build(&paths, &hosts, &secret).map_err(|message| RulesError::Invalid {
-        path: sources.last().map(|source| source.path.clone()).unwrap_or_default(),
-        line: 0,
-        message,
-        hint: None,
-    })?;
+    rules.places = Places::build(&paths, &hosts, &secret).map_err(|message| invalid_places(sources, message))?;
     for source in sources {
         for (name, entry) in &source.file.program {
             rules.knowledge.add(name, entry).map_err(|message| wrong(source, name, message))?;
