@@ -84,7 +84,10 @@ impl Before {
         let (for_thread, at, stopped) = (Arc::clone(&listing), root.clone(), Arc::clone(&stop));
         let hashing = std::thread::Builder::new()
             .name("capsule-worktree".to_owned())
-            .spawn(move || hash_all(&at, &for_thread, &stopped))
+            .spawn(move || {
+                platform::give_way();
+                hash_all(&at, &for_thread, &stopped)
+            })
             .ok();
         Some(Self { root, own, listing, incomplete, stop, hashing })
     }
