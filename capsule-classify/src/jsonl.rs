@@ -43,6 +43,15 @@ pub struct RequestContext {
     /// Exit code.
     #[serde(default)]
     pub exit: Option<i32>,
+    /// The executable's path.
+    #[serde(default)]
+    pub exe: Option<ByteString>,
+    /// The parent's executable.
+    #[serde(default)]
+    pub parent_exe: Option<ByteString>,
+    /// The user's name.
+    #[serde(default)]
+    pub user: Option<String>,
 }
 
 /// One verdict, as printed.
@@ -62,6 +71,18 @@ pub struct Answer<'a> {
     pub rule: &'a str,
     /// Findings, the worst first.
     pub risks: Vec<AnswerRisk<'a>>,
+    /// Rules whose finding a user's rule silenced.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub silenced: Vec<AnswerSilenced<'a>>,
+}
+
+/// A finding that is not shown.
+#[derive(Debug, Serialize)]
+pub struct AnswerSilenced<'a> {
+    /// The rule.
+    pub rule: &'a str,
+    /// Who silenced it, and why.
+    pub because: &'a str,
 }
 
 /// One finding of an [`Answer`].
@@ -97,6 +118,9 @@ impl From<Request> for Input {
                 connects: context.connects,
                 exit: context.exit,
                 elevated: false,
+                exe: context.exe,
+                parent_exe: context.parent_exe,
+                user: context.user,
             },
         }
     }
@@ -135,6 +159,11 @@ fn answer_of<'a>(id: &'a Value, verdict: &'a Verdict) -> Answer<'a> {
                 subject: &risk.subject,
                 adjusted: risk.adjusted.as_deref(),
             })
+            .collect(),
+        silenced: verdict
+            .silenced
+            .iter()
+            .map(|silenced| AnswerSilenced { rule: &silenced.rule, because: &silenced.because })
             .collect(),
     }
 }

@@ -1,6 +1,6 @@
 //! The pure function behind everything: one process in, one verdict out.
 
-use capsule_core::{Label, Role, Severity, Workflow};
+use capsule_core::{Label, Role, Workflow};
 
 use crate::agent::Kinship;
 use crate::eval::{Done, Eval, Plumbing};
@@ -10,7 +10,7 @@ use crate::place::{Classes, host_of};
 use crate::risk::{Hit, Verb, flag};
 use crate::rules::Rules;
 use crate::summary;
-use crate::verdict::{Facts, Input, Risk, Verdict};
+use crate::verdict::{Facts, Input, Risk, Silenced, Verdict};
 
 /// How many findings one process may have.
 const RISKS: usize = 32;
@@ -29,7 +29,7 @@ pub fn classify(rules: &Rules, input: &Input) -> Verdict {
         verdict.summary = summary::one_line(first);
         eval.deed(Verb::Shape, "memory-file", Taint::NONE, 0, "", None);
         evidence(&mut eval, input, "");
-        verdict.risks = risks(rules, std::mem::take(&mut eval.hits));
+        (verdict.risks, verdict.silenced) = risks(rules, std::mem::take(&mut eval.hits));
         return verdict;
     }
     let args: Vec<Arg> = texts.iter().map(|text| Arg { text: text.clone(), ..Arg::default() }).collect();
@@ -108,7 +108,9 @@ pub fn classify(rules: &Rules, input: &Input) -> Verdict {
         Label::SystemTool if wrapped => Role::Wrapper,
         _ => Role::Asked,
     };
-    Verdict { label, workflow: work, role, tool, summary, resources, rule, risks: risks(rules, hits), answers, facts }
+    let (mut risks, mut silenced) = risks(rules, hits);
+    crate::sigma::add(rules, input, &mut risks, &mut silenced);
+    Verdict { label, workflow: work, role, tool, summary, resources, rule, risks, silenced, answers, facts }
 }
 
 fn run(eval: &mut Eval<'_>, args: &[Arg], flags: u32) -> Done {
@@ -125,6 +127,7 @@ fn unknown() -> Verdict {
         resources: Vec::new(),
         rule: "label.unknown".to_owned(),
         risks: Vec::new(),
+        silenced: Vec::new(),
         answers: Vec::new(),
         facts: Facts::default(),
     }
@@ -135,7 +138,7 @@ fn nothing(rules: &Rules, input: &Input) -> Verdict {
     let mut eval = Eval::new(rules, None);
     evidence(&mut eval, input, "");
     let mut verdict = unknown();
-    verdict.risks = risks(rules, std::mem::take(&mut eval.hits));
+    (verdict.risks, verdict.silenced) = risks(rules, std::mem::take(&mut eval.hits));
     if input.context.root {
         verdict.label = Label::Agent;
         "label.session-root".clone_into(&mut verdict.rule);
@@ -287,16 +290,27 @@ fn answers(rules: &Rules, eval: &Eval<'_>, args: &[Arg], name: &str) -> Vec<i32>
     rules.knowledge.get(name).map(|program| program.answers.clone()).unwrap_or_default()
 }
 
-/// Findings, the worst first; one for each rule and subject.
-fn risks(rules: &Rules, mut hits: Vec<Hit>) -> Vec<Risk> {
+/// Findings, the worst first, one for each rule; and those that users' rules silenced.
+fn risks(rules: &Rules, mut hits: Vec<Hit>) -> (Vec<Risk>, Vec<Silenced>) {
     hits.sort_by(|a, b| b.severity.cmp(&a.severity).then(a.rule.cmp(&b.rule)));
     let mut out: Vec<Risk> = Vec::new();
+    let mut silenced: Vec<Silenced> = Vec::new();
     for hit in hits {
-        if out.len() >= RISKS {
-            break;
-        }
         let Some(rule) = rules.risks.rules.get(hit.rule) else { continue };
-        if out.iter().any(|known| known.rule == rule.entry.id) {
+        if hit.silenced {
+            if silenced.len() < RISKS && !silenced.iter().any(|known| known.rule == rule.entry.id) {
+                silenced.push(Silenced {
+                    rule: rule.entry.id.clone(),
+                    severity: hit.severity,
+                    category: rule.entry.category.clone(),
+                    title: rule.entry.title.clone(),
+                    attack: rule.entry.attack.clone(),
+                    because: hit.adjusted.unwrap_or_default(),
+                });
+            }
+            continue;
+        }
+        if out.len() >= RISKS || out.iter().any(|known| known.rule == rule.entry.id) {
             continue;
         }
         out.push(Risk {
@@ -309,9 +323,8 @@ fn risks(rules: &Rules, mut hits: Vec<Hit>) -> Vec<Risk> {
             attack: rule.entry.attack.clone(),
             innocent: rule.entry.innocent.clone(),
             adjusted: hit.adjusted,
+            changed: hit.changed,
         });
     }
-    debug_assert!(out.windows(2).all(|pair| pair.first().map(|r| r.severity) >= pair.get(1).map(|r| r.severity)));
-    let _ = Severity::Info;
-    out
+    (out, silenced)
 }

@@ -184,9 +184,10 @@ impl Program {
         self.work
     }
 
-    pub(crate) fn check(&self) -> Result<(), String> {
-        for (source, ..) in &self.when {
-            Regex::new(source).map_err(|error| error.to_string())?;
+    /// The first of its conditions that is no regular expression, and why.
+    pub(crate) fn check(&self) -> Result<(), (usize, String)> {
+        for (index, (source, ..)) in self.when.iter().enumerate() {
+            Regex::new(source).map_err(|error| (index, crate::risk::in_one_line(&error)))?;
         }
         Ok(())
     }

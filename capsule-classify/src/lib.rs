@@ -15,15 +15,17 @@ mod recorder;
 mod risk;
 mod rules;
 mod shell;
+mod sigma;
 mod stage;
 mod summary;
 mod verdict;
 
 pub use judge::classify;
 pub use recorder::Recorder;
-pub use rules::{RuleInfo, Rules, RulesError};
+pub use rules::{Expectations, Failure, Origin, RuleFile, RuleInfo, Rules, RulesError};
+pub use sigma::{SigmaReport, SkippedRule};
 pub use stage::Classifier;
-pub use verdict::{CommandContext, Input, Risk, Verdict};
+pub use verdict::{CommandContext, Input, Risk, Silenced, Verdict};
 
 /// The version of MITRE ATT&CK that technique ids are given in.
 pub const ATTACK_VERSION: &str = "17";

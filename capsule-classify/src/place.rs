@@ -131,6 +131,11 @@ impl Places {
         Ok(id)
     }
 
+    /// The classes there are.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.names.keys().map(String::as_str)
+    }
+
     /// The set with only the class `name`.
     pub(crate) fn named(&self, name: &str) -> Option<Classes> {
         self.names.get(name).map(|id| Classes(1 << id))

@@ -5,6 +5,7 @@
 
 use std::borrow::Cow;
 use std::cell::OnceCell;
+use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::sync::OnceLock;
 
@@ -133,11 +134,16 @@ pub(crate) struct Hit {
     pub(crate) severity: Severity,
     pub(crate) subject: String,
     pub(crate) adjusted: Option<String>,
+    /// A user's rule raised, lowered or silenced it.
+    pub(crate) changed: bool,
+    /// A user's rule does not want to hear of it.
+    pub(crate) silenced: bool,
 }
 
 /// A regular expression that is compiled at its first use.
 #[derive(Debug)]
 struct Pattern {
+    /// As it is written in the rule.
     source: String,
     compiled: OnceLock<Option<Regex>>,
 }
@@ -145,11 +151,11 @@ struct Pattern {
 impl Pattern {
     /// `\s` and `\S` take the mark for a blank within an argument into account.
     fn new(source: &str) -> Self {
-        Self { source: source.replace("\\s", "[ \\x01\\n\\t]"), compiled: OnceLock::new() }
+        Self { source: source.to_owned(), compiled: OnceLock::new() }
     }
 
-    fn check(&self) -> Result<(), regex::Error> {
-        build(&self.source).map(|_| ())
+    fn check(&self) -> Result<(), (String, String)> {
+        build(&self.source).map(|_| ()).map_err(|error| (self.source.clone(), in_one_line(&error)))
     }
 
     fn is_match(&self, text: &str) -> bool {
@@ -157,8 +163,16 @@ impl Pattern {
     }
 }
 
+/// What is wrong with a pattern, without the pattern.
+pub(crate) fn in_one_line(error: &regex::Error) -> String {
+    let text = error.to_string();
+    let last = text.lines().last().unwrap_or_default();
+    last.strip_prefix("error: ").unwrap_or(last).to_owned()
+}
+
 fn build(source: &str) -> Result<Regex, regex::Error> {
-    regex::RegexBuilder::new(source).size_limit(4 << 20).multi_line(false).build()
+    let source = source.replace("\\s", "[ \\x01\\n\\t]");
+    regex::RegexBuilder::new(&source).size_limit(4 << 20).multi_line(false).build()
 }
 
 #[derive(Debug, Default)]
@@ -224,7 +238,7 @@ impl Test {
         })
     }
 
-    fn check(&self) -> Result<(), regex::Error> {
+    fn check(&self) -> Result<(), (String, String)> {
         [&self.args, &self.not_args, &self.object, &self.not_object, &self.content, &self.not_content]
             .into_iter()
             .flatten()
@@ -253,9 +267,49 @@ impl Test {
 #[derive(Debug)]
 struct Adjust {
     test: Test,
+    /// It has no condition.
+    always: bool,
     /// `None` silences.
     severity: Option<Severity>,
     because: String,
+}
+
+impl Adjust {
+    /// What it makes of a finding of this severity, in words.
+    fn says(&self, before: Option<Severity>) -> String {
+        let because = &self.because;
+        match (before, self.severity) {
+            (Some(before), None) => format!("silenced, was {}, by {because}", before.name()),
+            (None, None) => format!("silenced by {because}"),
+            (None, Some(now)) => format!("raised to {} by {because}", now.name()),
+            (Some(before), Some(now)) => {
+                let how = match now.cmp(&before) {
+                    Ordering::Greater => "raised",
+                    Ordering::Less => "lowered",
+                    Ordering::Equal => return format!("left at {} by {because}", now.name()),
+                };
+                format!("{how} from {} to {} by {because}", before.name(), now.name())
+            }
+        }
+    }
+}
+
+/// What users' changes make of a rule.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Changed {
+    pub(crate) severity: Severity,
+    pub(crate) silenced: bool,
+    /// Who changed what, and why.
+    pub(crate) adjusted: Option<String>,
+}
+
+/// A pattern that is none.
+#[derive(Debug)]
+pub(crate) struct Mistake {
+    /// The rule's number.
+    pub(crate) rule: usize,
+    pub(crate) pattern: String,
+    pub(crate) message: String,
 }
 
 /// A compiled rule.
@@ -264,18 +318,29 @@ pub(crate) struct Rule {
     pub(crate) entry: RuleEntry,
     pub(crate) severity: Severity,
     pub(crate) origin: String,
+    /// How it is written.
+    pub(crate) written: String,
     tests: Vec<Test>,
     adjust: Vec<Adjust>,
     changes: Vec<Adjust>,
 }
 
 impl Rule {
-    /// Its severity after the user's changes that have no condition.
-    pub(crate) fn changed(&self) -> (Option<Severity>, Option<String>) {
-        match self.changes.last() {
-            Some(change) => (change.severity, Some(format!("changed by a rule of the user: {}", change.because))),
-            None => (Some(self.severity), None),
+    /// Its severity after the users' changes that have no condition.
+    pub(crate) fn changed(&self) -> Changed {
+        let mut changed = Changed { severity: self.severity, silenced: false, adjusted: None };
+        for change in self.changes.iter().filter(|change| change.always) {
+            changed.adjusted = Some(change.says(Some(changed.severity)));
+            changed.silenced = change.severity.is_none();
+            changed.severity = change.severity.unwrap_or(changed.severity);
         }
+        changed
+    }
+
+    /// What users' rules make of it.
+    pub(crate) fn changes_in_words(&self) -> Vec<String> {
+        let condition = |change: &Adjust| if change.always { "" } else { "where its condition holds: " };
+        self.changes.iter().map(|change| format!("{}{}", condition(change), change.says(Some(self.severity)))).collect()
     }
 }
 
@@ -300,7 +365,7 @@ pub(crate) fn severity(name: &str) -> Result<Option<Severity>, String> {
 
 impl RiskRules {
     /// Adds a rule; one of the same id is replaced.
-    pub(crate) fn add(&mut self, entry: RuleEntry, origin: &str, places: &Places) -> Result<(), String> {
+    pub(crate) fn add(&mut self, entry: RuleEntry, origin: &str, written: &str, places: &Places) -> Result<(), String> {
         let tests: Result<Vec<Test>, String> = entry.matches.iter().map(|c| Test::compile(c, places)).collect();
         let adjust: Result<Vec<Adjust>, String> = entry
             .adjust
@@ -308,6 +373,7 @@ impl RiskRules {
             .map(|AdjustEntry { condition, severity: level, because }| {
                 Ok(Adjust {
                     test: Test::compile(condition, places)?,
+                    always: false,
                     severity: severity(level)?,
                     because: because.clone(),
                 })
@@ -317,6 +383,7 @@ impl RiskRules {
         let rule = Rule {
             severity: level,
             origin: origin.to_owned(),
+            written: written.to_owned(),
             tests: tests?,
             adjust: adjust?,
             changes: Vec::new(),
@@ -329,8 +396,8 @@ impl RiskRules {
         Ok(())
     }
 
-    /// Applies a user's change.
-    pub(crate) fn change(&mut self, change: &ChangeEntry, origin: &str, places: &Places) -> Result<(), String> {
+    /// Applies the change that `speaker` asks for.
+    pub(crate) fn change(&mut self, change: &ChangeEntry, speaker: &str, places: &Places) -> Result<(), String> {
         let level = severity(&change.severity)?;
         let mut found = false;
         let by_category = change.rule.strip_prefix("category:");
@@ -339,7 +406,9 @@ impl RiskRules {
                 found = true;
                 let test = Test::compile(change.condition.as_ref().unwrap_or(&Condition::default()), places)?;
                 let because = change.because.clone().unwrap_or_else(|| "no reason given".to_owned());
-                rule.changes.push(Adjust { test, severity: level, because: format!("{origin}: {because}") });
+                let always = change.condition.is_none();
+                let because = format!("{speaker}: {because}");
+                rule.changes.push(Adjust { test, always, severity: level, because });
             }
         }
         if found { Ok(()) } else { Err(format!("no rule is called `{}`", change.rule)) }
@@ -367,13 +436,13 @@ impl RiskRules {
     }
 
     /// Compiles every pattern, to find mistakes in rules that were written by hand.
-    pub(crate) fn check(&self) -> Vec<(usize, String)> {
+    pub(crate) fn check(&self) -> Vec<Mistake> {
         let mut wrong = Vec::new();
-        for (number, rule) in self.rules.iter().enumerate() {
+        for (rule, number) in self.rules.iter().zip(0..) {
             let tests = rule.tests.iter().chain(rule.adjust.iter().chain(&rule.changes).map(|adjust| &adjust.test));
             for test in tests {
-                if let Err(error) = test.check() {
-                    wrong.push((number, error.to_string()));
+                if let Err((pattern, message)) = test.check() {
+                    wrong.push(Mistake { rule: number, pattern, message });
                 }
             }
         }
@@ -407,9 +476,12 @@ impl RiskRules {
                 level = adjust.severity;
                 adjusted = Some(Cow::Borrowed(&adjust.because));
             }
+            let (mut changed, mut silenced) = (false, false);
             for change in rule.changes.iter().filter(|change| change.test.holds(deed)) {
-                level = change.severity;
-                adjusted = Some(Cow::Owned(format!("changed by a rule of the user: {}", change.because)));
+                adjusted = Some(Cow::Owned(change.says(level)));
+                changed = true;
+                silenced = change.severity.is_none();
+                level = change.severity.or(level);
             }
             if let Some(severity) = level {
                 hits.push(Hit {
@@ -417,6 +489,8 @@ impl RiskRules {
                     severity,
                     subject: deed.object.chars().take(200).collect(),
                     adjusted: adjusted.map(Cow::into_owned),
+                    changed,
+                    silenced,
                 });
             }
         }

@@ -8,7 +8,7 @@ mod cache;
 mod guard;
 mod session;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use capsule_core::{
@@ -18,7 +18,7 @@ use capsule_core::{
 
 use crate::judge::classify;
 use crate::rules::Rules;
-use crate::verdict::{CommandContext, Input};
+use crate::verdict::{CommandContext, Input, Silenced};
 use cache::{Known, VerdictCache};
 use session::Session;
 
@@ -39,6 +39,9 @@ struct Live {
     argv: Option<Argv>,
     cwd: Option<ByteString>,
     elevated: bool,
+    /// Kept for Sigma rules only, as the user's name is.
+    exe: Option<ByteString>,
+    user: Option<String>,
     /// It runs Capsule's own executable.
     capsule: bool,
     known: Option<Arc<Known>>,
@@ -61,6 +64,8 @@ pub struct Classifier {
     cache: VerdictCache,
     session: Session,
     live: HashMap<ProcId, Live>,
+    /// Rules of which it was said that they are silenced.
+    silenced: HashSet<String>,
     last_action: u64,
     last_risk: u64,
 }
@@ -74,6 +79,7 @@ impl Classifier {
             cache: VerdictCache::default(),
             session: Session::default(),
             live: HashMap::new(),
+            silenced: HashSet::new(),
             last_action: 0,
             last_risk: 0,
         }
@@ -107,6 +113,8 @@ impl Classifier {
             argv: None,
             cwd: None,
             elevated: false,
+            exe: None,
+            user: None,
             capsule: false,
             known: None,
             role,
@@ -124,7 +132,9 @@ impl Classifier {
         let Some(live) = self.live.get(&proc) else { return };
         let Some(argv) = &live.argv else { return };
         let evident = !live.writes.is_empty() || !live.connects.is_empty();
-        let parent_argv = live.parent.and_then(|parent| self.live.get(&parent)).and_then(|parent| parent.argv.clone());
+        let above = live.parent.and_then(|parent| self.live.get(&parent));
+        let parent_argv = above.and_then(|parent| parent.argv.clone());
+        let parent_exe = above.and_then(|parent| parent.exe.clone());
         // A shell that became its last command was no agent, and neither is that command.
         let root = live.root && !live.wrapped_before;
         let judge = || {
@@ -135,10 +145,14 @@ impl Classifier {
                 connects: live.connects.clone(),
                 exit,
                 elevated: live.elevated,
+                exe: live.exe.clone(),
+                parent_exe,
+                user: live.user.clone(),
             };
             Known::of(classify(&self.rules, &Input { argv: argv.clone(), cwd: live.cwd.clone(), context }))
         };
-        let known = if evident {
+        // A Sigma rule may ask for the parent, of which the memory of verdicts knows nothing.
+        let known = if evident || self.rules.sigma.is_some() {
             Arc::new(judge())
         } else {
             self.cache.get(argv, live.cwd.as_ref(), root, live.elevated, judge)
@@ -253,8 +267,9 @@ impl Classifier {
     /// Says the findings of a process that were not yet said, of it or of the wrapper around it.
     fn report(&mut self, proc: ProcId, event: &TrackedEvent, out: &mut Vec<Finding>) {
         let Some(known) = self.live.get(&proc).and_then(|live| live.known.clone()) else { return };
-        if known.verdict.risks.is_empty() {
-            return;
+        let pid = self.live.get(&proc).map(|live| live.pid).unwrap_or_default();
+        for silenced in &known.verdict.silenced {
+            self.silence(silenced.clone(), (proc, pid), event, out);
         }
         for risk in &known.verdict.risks {
             let said =
@@ -270,8 +285,13 @@ impl Classifier {
                 live.reported.push((Arc::from(risk.rule.as_str()), risk.severity));
             }
             self.last_risk += 1;
-            let why =
-                if risk.subject.is_empty() { risk.why.clone() } else { format!("{} ({})", risk.why, risk.subject) };
+            let mut why = risk.why.clone();
+            if !risk.subject.is_empty() {
+                why.push_str(&format!(" ({})", risk.subject));
+            }
+            if let Some(adjusted) = risk.adjusted.as_deref().filter(|_| risk.changed) {
+                why.push_str(&format!(" It was {adjusted}."));
+            }
             out.push(Finding::Risk(Box::new(RiskEvent {
                 seq: Seq(self.last_risk),
                 timestamp: event.event().timestamp,
@@ -314,22 +334,67 @@ impl Classifier {
         event: &TrackedEvent,
         out: &mut Vec<Finding>,
     ) {
-        let Some((info, severity, adjusted)) = self.rules.session_rule(rule) else { return };
+        let Some((info, changed)) = self.rules.session_rule(rule) else { return };
+        if changed.silenced {
+            let silenced = Silenced {
+                rule: info.id.clone(),
+                severity: changed.severity,
+                category: info.category.clone(),
+                title: info.title.clone(),
+                attack: info.attack.clone(),
+                because: changed.adjusted.unwrap_or_default(),
+            };
+            self.silence(silenced, (proc, pid), event, out);
+            return;
+        }
         self.last_risk += 1;
         out.push(Finding::Risk(Box::new(RiskEvent {
             seq: Seq(self.last_risk),
             timestamp: event.event().timestamp,
             proc,
             pid,
-            severity,
+            severity: changed.severity,
             category: info.category.clone(),
             rule: info.id.clone(),
             title: info.title.clone(),
-            why: detail.map_or_else(|| info.why.clone(), |detail| format!("{} ({detail})", info.why)),
+            why: {
+                let detail = detail.map(|detail| format!(" ({detail})")).unwrap_or_default();
+                let changed = changed.adjusted.as_deref().map(|how| format!(" It was {how}.")).unwrap_or_default();
+                format!("{}{detail}{changed}", info.why)
+            },
             attack: info.attack.clone(),
             evidence,
             innocent: info.innocent.clone(),
-            adjusted,
+            adjusted: changed.adjusted,
+        })));
+    }
+
+    /// Says once for each rule that a user's rule silenced it: no more than that, but no less.
+    fn silence(
+        &mut self,
+        silenced: Silenced,
+        (proc, pid): (ProcId, Pid),
+        event: &TrackedEvent,
+        out: &mut Vec<Finding>,
+    ) {
+        if !self.silenced.insert(silenced.rule.clone()) {
+            return;
+        }
+        self.last_risk += 1;
+        out.push(Finding::Risk(Box::new(RiskEvent {
+            seq: Seq(self.last_risk),
+            timestamp: event.event().timestamp,
+            proc,
+            pid,
+            severity: Severity::Info,
+            category: silenced.category,
+            rule: silenced.rule,
+            title: silenced.title,
+            why: format!("Found here for the first time, and not shown: {}.", silenced.because),
+            attack: silenced.attack,
+            evidence: Evidence { procs: vec![proc], events: vec![event.event().seq] },
+            innocent: None,
+            adjusted: Some(silenced.because),
         })));
     }
 
@@ -375,6 +440,7 @@ impl Stage for Classifier {
         let (at, seq) = (input.event().timestamp, input.event().seq);
         let exe = input.enriched.context.as_ref().and_then(|context| context.exe.value());
         let capsule = exe.is_some_and(|exe| self.rules.guarded.is_capsule(exe.as_bytes()));
+        let for_sigma = self.rules.sigma.is_some();
         let live = self.entry(proc, input);
         match &input.event().kind {
             EventKind::Exec(exec) => {
@@ -382,6 +448,11 @@ impl Stage for Classifier {
                 live.cwd = exec.cwd.clone().or_else(|| context.and_then(|context| context.cwd.value().cloned()));
                 live.elevated =
                     context.and_then(|context| context.ids.value()).is_some_and(|ids| ids.euid == 0 && ids.uid != 0);
+                if for_sigma {
+                    live.exe = exe.or(exec.exe.as_ref()).cloned();
+                    let is_root = context.and_then(|context| context.ids.value()).is_some_and(|ids| ids.euid == 0);
+                    live.user = is_root.then(|| "root".to_owned());
+                }
                 live.argv = Some(exec.argv.clone());
                 live.capsule = capsule;
                 live.event = seq;

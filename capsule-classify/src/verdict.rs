@@ -17,6 +17,12 @@ pub struct CommandContext {
     pub exit: Option<i32>,
     /// Effective user id 0, where known.
     pub elevated: bool,
+    /// The executable's path, where known: `argv[0]` may be anything.
+    pub exe: Option<ByteString>,
+    /// The parent's executable, where known.
+    pub parent_exe: Option<ByteString>,
+    /// The effective user's name, where known.
+    pub user: Option<String>,
 }
 
 /// One process to be judged.
@@ -51,6 +57,25 @@ pub struct Risk {
     pub innocent: Option<String>,
     /// What changed the severity: a context, a user's rule.
     pub adjusted: Option<String>,
+    /// It was a user's rule.
+    pub changed: bool,
+}
+
+/// A finding that a user's rule silenced.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Silenced {
+    /// The rule that found it.
+    pub rule: String,
+    /// How bad it would have been.
+    pub severity: Severity,
+    /// Its category.
+    pub category: String,
+    /// A short name for people.
+    pub title: String,
+    /// ATT&CK technique ids.
+    pub attack: Vec<String>,
+    /// Who silenced it, and why.
+    pub because: String,
 }
 
 /// The judgement on one process.
@@ -72,6 +97,8 @@ pub struct Verdict {
     pub rule: String,
     /// What is risky, the worst first.
     pub risks: Vec<Risk>,
+    /// What users' rules did not want to hear of.
+    pub silenced: Vec<Silenced>,
     /// Exit codes beside 0 that are answers, not failures (`grep`'s 1).
     pub answers: Vec<i32>,
     /// What matters for what comes later in the session.

@@ -8,12 +8,13 @@ mod length;
 mod live;
 mod read;
 mod record;
+mod rules;
 mod run;
 
 use clap::{Parser, Subcommand};
 
 pub use ask::{ChatArgs, ExplainArgs, McpArgs};
-pub use classify::{ClassifyArgs, RulesArgs, RulesCommand};
+pub use classify::ClassifyArgs;
 pub use config::{ConfigArgs, ConfigCommand};
 pub use live::{AttachArgs, ShimArgs, ShimCommand, ShimExecArgs, TailArgs, WatchArgs};
 pub use read::{
@@ -21,6 +22,7 @@ pub use read::{
     ListArgs, ManArgs, PruneArgs, ReportArgs, SchemaArgs, VerifyArgs, WhyArgs,
 };
 pub use record::{EffectsArg, RecordArgs, TracerArg};
+pub use rules::{RuleArgs, RulesArgs, RulesCommand};
 pub use run::{LingerArg, RunArgs};
 
 /// Records what an AI agent, or any command, really does on this machine.

@@ -25,16 +25,12 @@ mod verify;
 mod watch;
 mod why;
 
-use std::path::PathBuf;
-
 use anyhow::Context as _;
-use capsule_classify::{Recorder, Rules};
 use capsule_core::exit;
 use capsule_report::{Options, Redact};
 use tokio::runtime::Runtime;
 
 use crate::args::Command;
-use crate::deferred::Deferred;
 use crate::error::{Outcome, Problem};
 use crate::recording;
 
@@ -84,47 +80,6 @@ pub fn dispatch(command: Command) -> Outcome {
 fn runtime() -> Result<Runtime, Problem> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     runtime.context("could not start the runtime").map_err(|error| Problem::new(exit::CAPSULE_FAILED, error))
-}
-
-/// The rules, compiled on a thread of their own where nothing can be wrong with them: the user's own files are read at
-/// once, so that a mistake in them is said before anything runs.
-fn deferred_rules(more: &[PathBuf]) -> Result<Deferred<Rules>, Problem> {
-    if more.is_empty() && user_rules().is_empty() {
-        return Ok(Deferred::start(Rules::builtin));
-    }
-    let rules = load_rules(more)?;
-    Ok(Deferred::start(move || rules))
-}
-
-/// The same for a live session, whose rules also know what records it.
-fn deferred_rules_of(more: &[PathBuf], recorder: Recorder) -> Result<Deferred<Rules>, Problem> {
-    let mut paths = user_rules();
-    paths.extend_from_slice(more);
-    if paths.is_empty() {
-        let load = move || Rules::load_recorded_by::<PathBuf>(&[], &recorder);
-        return Ok(Deferred::start(move || load().unwrap_or_else(|_| Rules::builtin())));
-    }
-    let rules = Rules::load_recorded_by(&paths, &recorder)?;
-    Ok(Deferred::start(move || rules))
-}
-
-/// The embedded rules, the user's own from `rules.d`, and those named on the command line, later ones winning.
-fn load_rules(more: &[PathBuf]) -> Result<Rules, Problem> {
-    let mut paths = user_rules();
-    paths.extend_from_slice(more);
-    Ok(Rules::load(&paths)?)
-}
-
-/// `*.toml` in `$XDG_CONFIG_HOME/capsule/rules.d`, or `~/.config/capsule/rules.d`, in the order of their names.
-fn user_rules() -> Vec<PathBuf> {
-    let Some(directory) = crate::config::file::directory() else { return Vec::new() };
-    // No directory means no rules.
-    let entries = std::fs::read_dir(directory.join("rules.d"))
-        .map(|entries| entries.flatten().map(|entry| entry.path()).collect());
-    let mut paths: Vec<PathBuf> = entries.unwrap_or_default();
-    paths.retain(|path| path.extension().is_some_and(|extension| extension == "toml"));
-    paths.sort();
-    paths
 }
 
 /// What every report has in common: the moment, a fresh fence for untrusted text, the home directory left out.

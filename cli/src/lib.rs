@@ -30,6 +30,7 @@ pub mod output;
 pub mod pipeline;
 mod platform;
 pub mod recording;
+pub mod rules;
 pub mod watch;
 pub mod worktree;
 

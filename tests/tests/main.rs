@@ -20,6 +20,7 @@ mod macos;
 mod mcp;
 mod on_risk;
 mod power;
+mod rules;
 mod settings;
 mod shim;
 mod statement;

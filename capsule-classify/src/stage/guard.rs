@@ -6,6 +6,7 @@ use capsule_core::{Effect, Evidence, Finding, ProcId, RiskEvent, Seq, Severity, 
 
 use super::{Classifier, REPORTED_KEPT};
 use crate::recorder::RULE;
+use crate::verdict::Silenced;
 
 impl Classifier {
     /// Reports an effect that touches the session, its key or Capsule's processes.
@@ -13,8 +14,21 @@ impl Classifier {
         let Some(live) = self.live.get_mut(&proc) else { return };
         let Some((severity, detail)) = self.rules.guarded.touched(effect, live.capsule) else { return };
         // A user's change to the rule may make it less than that, or silence it.
-        let Some((info, limit, adjusted)) = self.rules.session_rule(RULE) else { return };
-        let severity = severity.min(limit);
+        let Some((info, changed)) = self.rules.session_rule(RULE) else { return };
+        let pid = live.pid;
+        let severity = severity.min(changed.severity);
+        if changed.silenced {
+            let silenced = Silenced {
+                rule: info.id.clone(),
+                severity,
+                category: info.category.clone(),
+                title: info.title.clone(),
+                attack: info.attack.clone(),
+                because: changed.adjusted.unwrap_or_default(),
+            };
+            self.silence(silenced, (proc, pid), event, out);
+            return;
+        }
         let said = |(rule, at): &(Arc<str>, Severity)| **rule == *RULE && *at >= severity;
         if live.reported.iter().any(said) {
             return;
@@ -27,7 +41,7 @@ impl Classifier {
             seq: Seq(self.last_risk),
             timestamp: event.event().timestamp,
             proc,
-            pid: live.pid,
+            pid,
             severity,
             category: info.category.clone(),
             rule: info.id.clone(),
@@ -36,7 +50,7 @@ impl Classifier {
             attack: info.attack.clone(),
             evidence: Evidence { procs: vec![proc], events: vec![event.event().seq] },
             innocent: info.innocent.clone(),
-            adjusted,
+            adjusted: changed.adjusted,
         })));
     }
 }

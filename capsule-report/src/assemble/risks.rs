@@ -80,6 +80,14 @@ fn level(worst: Option<Severity>, classified: bool) -> String {
     }
 }
 
+/// What users' rules silenced: not shown among the findings, but never unsaid.
+fn silenced(items: &[RiskItem]) -> Vec<String> {
+    let told = |item: &&RiskItem| item.adjusted.as_deref().is_some_and(|how| how.starts_with("silenced"));
+    let said =
+        |item: &RiskItem| format!("{} ({}): {}", item.title, item.rule, item.adjusted.as_deref().unwrap_or_default());
+    items.iter().filter(told).take(REASONS).map(said).collect()
+}
+
 fn reasons(items: &[RiskItem], index: &Index<'_>, classified: bool) -> Vec<String> {
     if items.is_empty() {
         let seen = words::count(index.nodes.len() as u64, "process", "processes");
@@ -89,7 +97,7 @@ fn reasons(items: &[RiskItem], index: &Index<'_>, classified: bool) -> Vec<Strin
             format!("nothing was classified: {seen} without a verdict")
         }];
     }
-    let mut reasons = Vec::new();
+    let mut reasons = silenced(items);
     let counts: Vec<String> = Severity::ALL
         .iter()
         .rev()

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
+use super::RuleArgs;
 use super::complete::sessions;
 
 /// Form of a report.
@@ -220,9 +221,9 @@ pub struct ImportArgs {
     pub from: ImportFrom,
     /// The file, `-` for stdin
     pub file: PathBuf,
-    /// More classification rules (TOML); may be repeated
-    #[arg(long, value_name = "FILE")]
-    pub rules: Vec<PathBuf>,
+    /// More rules.
+    #[command(flatten)]
+    pub more: RuleArgs,
     /// Keep secrets as they are
     #[arg(long)]
     pub keep_secrets: bool,

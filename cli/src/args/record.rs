@@ -7,6 +7,8 @@ use capsule_core::Backend;
 use capsule_trace::EffectLevel;
 use clap::{Args, ValueEnum};
 
+use super::RuleArgs;
+
 /// Which tracer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum TracerArg {
@@ -86,7 +88,7 @@ pub struct RecordArgs {
     /// on stdin
     #[arg(long, num_args = 2, value_names = ["LEVEL", "CMD"])]
     pub on_risk: Vec<OsString>,
-    /// More classification rules (TOML); may be repeated
-    #[arg(long, value_name = "FILE")]
-    pub rules: Vec<PathBuf>,
+    /// More rules.
+    #[command(flatten)]
+    pub more: RuleArgs,
 }

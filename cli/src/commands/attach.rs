@@ -33,7 +33,7 @@ pub(super) fn exec(args: AttachArgs) -> Outcome {
 fn prepare(args: AttachArgs) -> Result<Recording, Problem> {
     let records = what_records(&args.record, false);
     let recorders = records.pids.clone();
-    let rules = super::deferred_rules_of(&args.record.rules, records)?;
+    let rules = crate::rules::deferred(&args.record.more, Some(records))?;
     let choice = capsule_trace::choose(args.record.tracer.backend()).map_err(trace_problem)?;
     let effects = effects_of(&args.record, choice.backend, false);
     let options = TraceOptions { linger: Linger::Detach, effects, recorders, ..TraceOptions::default() };

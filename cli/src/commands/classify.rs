@@ -12,7 +12,7 @@ use crate::error::Outcome;
 use crate::output;
 
 pub(super) fn exec(args: &ClassifyArgs) -> Outcome {
-    let rules = super::load_rules(&args.rules)?;
+    let rules = crate::rules::load(&args.more)?;
     let input: Box<dyn BufRead> = match &args.file {
         Some(path) if path.as_os_str() != "-" => {
             let file = File::open(path).with_context(|| format!("could not open `{}`", path.display()))?;

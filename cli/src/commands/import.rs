@@ -30,7 +30,7 @@ pub(super) fn exec(args: &ImportArgs) -> Outcome {
         because: format!("imported from {name}"),
         launch: Launch::new(["(imported)"]),
         attach: None,
-        rules: super::deferred_rules(&args.rules)?,
+        rules: crate::rules::deferred(&args.more, None)?,
         procs: Box::new(NoProc),
         keep_secrets: args.keep_secrets,
         reads: true,

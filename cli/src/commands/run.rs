@@ -101,7 +101,7 @@ fn prepare(args: RunArgs, recorder: Option<Recorder>) -> Result<Recording, Probl
     let (wanted, second) = tracers(args.record.tracer, args.witness)?;
     let records = what_records(&args.record, recorder.is_some());
     let recorders = records.pids.clone();
-    let rules = super::deferred_rules_of(&args.record.rules, records)?;
+    let rules = crate::rules::deferred(&args.record.more, Some(records))?;
     let choice = capsule_trace::choose(wanted).map_err(trace_problem)?;
     let effects = effects_of(&args.record, choice.backend, second);
     let options = TraceOptions {
