@@ -78,6 +78,10 @@ pub fn show(mut follower: Follower, terminal: File, mut inside: Option<Inside>) 
                 (inside.interrupt)();
             }
         }
+        if std::mem::take(&mut state.suspend) {
+            screen = screen.stopped().context("could not stop and take the terminal again")?;
+            drawn = None;
+        }
         update(&mut state, Input::Tick { now: now(), behind: follower.behind() });
         if drawn.is_none_or(|drawn| drawn.elapsed() >= FRAME) {
             screen.draw(|frame| draw::draw(frame, &mut state)).context("could not draw")?;

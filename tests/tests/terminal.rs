@@ -80,6 +80,23 @@ fn a_terminal_stays_a_terminal_of_its_size() {
 }
 
 #[test]
+fn a_list_fits_the_terminal() {
+    let home = Home::new();
+    home.capsule(["run", "-q", "/bin/true", &"x".repeat(300)]);
+    for columns in [80, 100, 200] {
+        let mut command = Command::new("sh");
+        command.args(["-c", &format!("stty cols {columns} -onlcr; \"$0\" list; echo ends")]).arg(capsule_binary());
+        let mut shown = terminal(command, &home);
+        let text = shown.exp_string("ends").expect("it ends");
+        let lines: Vec<&str> = text.lines().collect();
+        assert!(lines.len() == 2 && lines[1].contains("/bin/true"), "{text}");
+        assert!(lines.iter().all(|line| line.len() <= columns), "{columns}: {text}");
+        assert_eq!(text.contains("HOSTS"), columns >= 120, "{text}");
+    }
+    assert!(tests::stdout(&home.capsule(["list"])).contains("HOSTS"), "a pipe gets everything");
+}
+
+#[test]
 fn full_screen_programs_run() {
     for (program, args, shows, quit) in [
         ("less", vec!["/etc/passwd"], "root", "q"),

@@ -81,6 +81,29 @@ fn watch_shows_a_session_on_a_terminal_and_leaves_it_as_it_was() {
 }
 
 #[test]
+fn ctrl_z_stops_watch_and_fg_brings_it_back() {
+    let home = Home::new();
+    home.capsule(["run", "-q", "/bin/true", "marker"]);
+    let mut command = std::process::Command::new("bash");
+    command.args(["--norc", "--noprofile", "-i"]).env("PS1", "prompt> ").env("TERM", "xterm").env("HISTFILE", "");
+    command.env("CAPSULE_HOME", home.path()).env("CAPSULE_CONFIG", "");
+    let mut bash = rexpect::session::spawn_command(command, Some(60_000)).expect("a terminal");
+    bash.exp_string("prompt> ").expect("a prompt");
+    bash.send_line(&format!("stty cols 80 rows 24; '{}' watch", tests::capsule_binary().display())).expect("it reads");
+    bash.exp_string("marker").expect("the tree is shown");
+    press(&mut bash, "\u{1a}");
+    bash.exp_string("\u{1b}[?1049l").expect("the terminal is given back");
+    bash.exp_string("Stopped").expect("the shell sees a stopped job");
+    bash.send_line("stty -a; fg").expect("it reads, and the terminal echoes");
+    bash.exp_regex("[^-]icanon").expect("the terminal is as it was");
+    bash.exp_string("marker").expect("the tree is shown again");
+    press(&mut bash, "q");
+    bash.send_line("echo code=$?; exit").expect("it reads");
+    bash.exp_string("code=0").expect("it ended well");
+    bash.exp_eof().expect("it ends");
+}
+
+#[test]
 fn a_signal_ends_watch_and_gives_the_terminal_back() {
     for (signal, code) in [("TERM", "code=143"), ("HUP", "code=129")] {
         let home = Home::new();

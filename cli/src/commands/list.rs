@@ -6,6 +6,7 @@ use capsule_core::{SessionMetadata, SessionStatus, Severity, escape_terminal, ex
 use capsule_io::{Listed, SessionState, Store};
 use capsule_report::ListRow;
 use serde::Serialize;
+use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 
 use crate::args::ListArgs;
 use crate::error::{Outcome, Problem, chain};
@@ -48,6 +49,10 @@ struct Facts {
     hosts: Option<u64>,
 }
 
+/// From how many columns on a line has room for all that is known.
+const WIDE: usize = 120;
+/// How much of a command is shown where no terminal limits it.
+const COMMAND: usize = 80;
 /// How many sessions are read for what only their records tell, the newest.
 const READ: usize = 50;
 
@@ -109,11 +114,22 @@ fn print(rows: &[Row]) -> Result<(), Problem> {
         output::say("no sessions yet: capsule run CMD makes one");
         return Ok(());
     }
-    writeln!(
-        out,
-        "{:<28} {:<12} {:>9} {:>6} {:>5} {:>5} {:<8} {:<6} {:<12} COMMAND",
-        "SESSION", "STATE", "TIME", "PROCS", "FILES", "HOSTS", "RISK", "SEALED", "AGENT"
-    )?;
+    // A terminal gets what fits on its lines; pipes and files get everything.
+    let width = output::stdout_is_terminal().then(super::report::terminal_width);
+    let narrow = width.is_some_and(|width| width < WIDE);
+    let line = |[session, state, time, count, files, hosts, risk, sealed, agent, command]: [&str; 10]| {
+        let facts = if narrow {
+            format!("{session:<27} {state:<11} {time:>8} {count:>6} {risk:<8} ")
+        } else {
+            format!(
+                "{session:<28} {state:<12} {time:>9} {count:>6} {files:>5} {hosts:>5} {risk:<8} {sealed:<6} {agent:<12} "
+            )
+        };
+        let room = width.map_or(COMMAND, |width| width.saturating_sub(facts.width()));
+        format!("{facts}{}", begin(command, room)).trim_end().to_owned()
+    };
+    let head = ["SESSION", "STATE", "TIME", "PROCS", "FILES", "HOSTS", "RISK", "SEALED", "AGENT", "COMMAND"];
+    writeln!(out, "{}", line(head))?;
     for row in rows {
         let Some(facts) = &row.session else {
             let why = escape_terminal(row.unreadable.as_deref().unwrap_or_default().as_bytes());
@@ -135,18 +151,37 @@ fn print(rows: &[Row]) -> Result<(), Problem> {
         let count = facts.processes.map_or_else(|| "-".to_owned(), |count| count.to_string());
         let risk = facts.worst.map_or("-", Severity::name);
         let command: Vec<String> = facts.command.iter().map(escape_terminal).collect();
-        let command: String = command.join(" ").chars().take(80).collect();
+        let command = command.join(" ");
         let number = |number: Option<u64>| number.map_or_else(|| "-".to_owned(), |number| number.to_string());
         let (files, hosts) = (number(facts.files_changed), number(facts.hosts));
         let sealed = if row.state == SessionState::Sealed { "yes" } else { "no" };
         let agent = facts.agent.as_ref().map_or_else(|| "-".to_owned(), |agent| escape_terminal(agent.as_bytes()));
-        let agent: String = agent.chars().take(12).collect();
-        writeln!(
-            out,
-            "{:<28} {state:<12} {time:>9} {count:>6} {files:>5} {hosts:>5} {risk:<8} {sealed:<6} {agent:<12} {command}",
-            row.id
-        )?;
+        let agent = begin(&agent, 12);
+        let told = [&row.id, &state, &time, &count, &files, &hosts, risk, sealed, agent, &command];
+        writeln!(out, "{}", line(told))?;
     }
     out.flush()?;
     Ok(())
+}
+
+/// The beginning of a text that takes at most so many columns.
+fn begin(text: &str, columns: usize) -> &str {
+    let mut used = 0;
+    let end = text.char_indices().find(|(_, c)| {
+        used += c.width().unwrap_or(0);
+        used > columns
+    });
+    end.and_then(|(at, _)| text.get(..at)).unwrap_or(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::begin;
+
+    #[test]
+    fn what_is_shown_of_a_text_takes_no_more_columns_than_there_are() {
+        for (columns, shown) in [(0, ""), (1, "a"), (2, "a"), (3, "a宽"), (4, "a宽b"), (9, "a宽b")] {
+            assert_eq!(begin("a宽b", columns), shown);
+        }
+    }
 }

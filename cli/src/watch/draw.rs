@@ -22,7 +22,7 @@ pub(super) const HELP: &[&str] = &[
     "j k ↑ ↓ PgUp PgDn g G   move",
     "f                       follow the newest process",
     "space                   hold this moment / go on live",
-    ", .                     before / after: when the next process began or ended",
+    ", .                     one beginning or end of a process back / on",
     "< >                     a tenth of the session back / on",
     "0                       the beginning",
     "/ n N                   search, next, previous",
@@ -32,7 +32,7 @@ pub(super) const HELP: &[&str] = &[
     "d Tab Enter             details; J K scroll them",
     "o                       under run --live: show or hide the command's output",
     "Ctrl-C                  under run --live: interrupt the command; else leave",
-    "q                       leave; the session goes on",
+    "q                       leave; the session goes on (Ctrl-Z stops the view)",
 ];
 
 /// The style of a severity.
@@ -111,7 +111,8 @@ fn header(state: &State, area: Rect, buffer: &mut Buffer) {
     let (count, running) = begun.fold((0_u64, 0_u64), |(count, running), node| {
         (count + 1, running + u64::from(stand(node, moment) == Stand::Running))
     });
-    let mut second = vec![Span::raw(format!("{count} processes, {running} running · worst risk: "))];
+    let processes = if count == 1 { "process" } else { "processes" };
+    let mut second = vec![Span::raw(format!("{count} {processes}, {running} running · worst risk: "))];
     match state.model.worst(moment) {
         Some(worst) => second.push(Span::styled(worst.name().to_owned(), severity(worst))),
         None => second.push(Span::raw("none")),

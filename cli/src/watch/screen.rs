@@ -3,12 +3,14 @@
 use std::fs::File;
 use std::io;
 use std::os::fd::AsFd as _;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Once};
 use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 use ratatui::backend::CrosstermBackend;
 use ratatui::crossterm::cursor::Show;
@@ -35,12 +37,27 @@ impl Screen {
         let mut screen = Self { terminal, file };
         execute!(screen.file, EnterAlternateScreen, Clear(ClearType::All))?;
         let again = screen.file.try_clone()?;
-        let hook = std::panic::take_hook();
-        std::panic::set_hook(Box::new(move |panic| {
-            give_back(&again);
-            hook(panic);
-        }));
+        static HOOKED: Once = Once::new();
+        HOOKED.call_once(|| {
+            let hook = std::panic::take_hook();
+            std::panic::set_hook(Box::new(move |panic| {
+                give_back(&again);
+                hook(panic);
+            }));
+        });
         Ok(screen)
+    }
+
+    /// Gives the terminal back, stops as Ctrl-Z would have stopped it, and takes the terminal again when it goes on.
+    ///
+    /// # Errors
+    /// When the terminal cannot be used any more.
+    pub fn stopped(self) -> io::Result<Self> {
+        let file = self.file.try_clone()?;
+        drop(self);
+        // Everybody in the foreground, as the terminal does it.
+        kill(Pid::from_raw(0), Signal::SIGTSTP)?;
+        Self::take(file)
     }
 
     /// Draws one picture.

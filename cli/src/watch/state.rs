@@ -101,6 +101,8 @@ pub struct State {
     pub output_hidden: bool,
     /// Whether a command inside the view is to be interrupted.
     pub interrupt: bool,
+    /// Whether the view is to stop, as a job of the shell.
+    pub suspend: bool,
     /// Whether the user has seen enough.
     pub quit: bool,
     arrivals: VecDeque<(Timestamp, usize)>,
@@ -134,6 +136,7 @@ impl State {
             output: None,
             output_hidden: false,
             interrupt: false,
+            suspend: false,
             quit: false,
             arrivals: VecDeque::new(),
             stale: true,
@@ -361,6 +364,11 @@ fn press(state: &mut State, key: KeyEvent) {
         // The command is stopped first, as it would be without the view.
         state.interrupt = state.output.is_some() && !state.over && key.code == KeyCode::Char('c');
         state.quit = !state.interrupt;
+        return;
+    }
+    if key.modifiers.intersects(KeyModifiers::CONTROL | KeyModifiers::ALT) {
+        // A command inside would stop as well, and nobody could see it.
+        state.suspend = key.code == KeyCode::Char('z') && state.output.is_none();
         return;
     }
     if let Some((what, mut text)) = state.typing.take() {

@@ -243,6 +243,22 @@ fn details_are_whole_and_scroll_to_their_end_only() {
 }
 
 #[test]
+fn ctrl_with_a_key_is_not_the_key() {
+    let mut state = story();
+    let ctrl = |c| Input::Key(KeyEvent::new(KeyCode::Char(c), KeyModifiers::CONTROL));
+    for c in ['q', 'g', 'f', 'r'] {
+        update(&mut state, ctrl(c));
+    }
+    assert!(!state.quit && state.follow && !state.suspend);
+    update(&mut state, ctrl('z'));
+    assert!(state.suspend && state.folded.is_empty());
+    state.suspend = false;
+    state.output = Some(Vec::new());
+    update(&mut state, ctrl('z'));
+    assert!(!state.suspend, "a command inside would stop too");
+}
+
+#[test]
 fn the_keys_are_explained_in_eighty_columns() {
     let mut state = story();
     keys(&mut state, "?");
