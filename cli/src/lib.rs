@@ -3,6 +3,7 @@
 //! - [`args`]: the command line, as clap types, and nothing else
 //! - [`commands`]: one file a command
 //! - [`config`]: the user's settings, which are defaults of options
+//! - [`attached`]: a process that runs already, as its user sees it
 //! - [`recording`]: one session from its creation to its seal
 //! - [`follow`]: a session read while it grows
 //! - [`ask`]: questions about sessions, for people and models
@@ -18,6 +19,7 @@
 
 pub mod args;
 pub mod ask;
+pub mod attached;
 pub mod commands;
 pub mod config;
 pub mod deferred;

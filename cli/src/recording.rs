@@ -21,13 +21,13 @@ use capsule_trace::handoff::Recorder;
 use capsule_trace::{Control, Launch, Outcome, TraceError, Tracer};
 use capsule_track::Tracker;
 use tokio::sync::watch;
-use tokio_util::sync::CancellationToken;
 
+use crate::attached::Attach;
 use crate::deferred::{Deferred, Late};
 use crate::error::{Problem, chain};
 use crate::on_risk::{self, OnRisk};
 use crate::output;
-use crate::pipeline::signals::{Detaching, Root, Signals};
+use crate::pipeline::signals::{Root, Signals};
 use crate::pipeline::{self, Failure, Stages};
 use crate::worktree;
 
@@ -67,15 +67,6 @@ pub struct Recording {
     pub begun: Option<std::sync::mpsc::Sender<SessionId>>,
     /// How to go on without the terminal when descendants are recorded for longer than the command runs.
     pub alone: Option<GoOnAlone>,
-}
-
-/// A process to attach to.
-#[derive(Debug, Clone, Copy)]
-pub struct Attach {
-    /// Which.
-    pub pid: Pid,
-    /// When to let it go; otherwise at its end, or when Capsule is told to stop.
-    pub after: Option<Duration>,
 }
 
 /// When and how the terminal is given back before the recording ends.
@@ -160,8 +151,10 @@ pub async fn record(recording: Recording) -> Result<Finished, Problem> {
     let root = follow_root(watched.started, watched.root_ended);
     let alone = recording.alone.map(|alone| tokio::spawn(go_on_alone(alone, root.clone(), metadata.id.clone())));
     let forwarding =
-        signals.map(|signals| tokio::spawn(signals.forward(root, watched.cancel, Arc::clone(&interrupted))));
-    let letting_go = recording.attach.map(|attach| tokio::spawn(let_go(attach, detaching, detach)));
+        signals.map(|signals| tokio::spawn(signals.forward(root.clone(), watched.cancel, Arc::clone(&interrupted))));
+    let saying =
+        recording.attach.map(|attach| tokio::spawn(attach.say(root, metadata.id.clone(), metadata.command.clone())));
+    let letting_go = recording.attach.map(|attach| tokio::spawn(attach.let_go(detaching, detach)));
     let tracing = tokio::spawn(match recording.attach {
         Some(attach) => recording.tracer.attach(attach.pid, sink, control),
         None => recording.tracer.run(recording.launch, sink, control),
@@ -169,7 +162,7 @@ pub async fn record(recording: Recording) -> Result<Finished, Problem> {
     let recorded = pipeline::run(stages, receiver, &mut session, metadata.clone(), handing).await?;
     let outcome =
         tracing.await.context("the tracer panicked").map_err(|error| Problem::new(exit::CAPSULE_FAILED, error));
-    for task in [forwarding, alone, letting_go].into_iter().flatten() {
+    for task in [forwarding, alone, saying, letting_go].into_iter().flatten() {
         task.abort();
     }
 
@@ -308,22 +301,6 @@ fn end(
         (None, Ok(_), Some(signal)) => SessionStatus::Interrupted { signal },
         (None, Ok(_), None) => SessionStatus::Complete,
     };
-}
-
-/// Lets an attached process go at the first signal to Capsule, or when its time is over.
-async fn let_go(attach: Attach, signals: Option<Detaching>, detach: CancellationToken) {
-    let told = async {
-        match signals {
-            Some(signals) => signals.told().await,
-            None => std::future::pending().await,
-        }
-    };
-    match attach.after {
-        // The end of the time and a signal mean the same.
-        Some(after) => drop(tokio::time::timeout(after, told).await),
-        None => told.await,
-    }
-    detach.cancel();
 }
 
 /// Waits for the root's end and a little longer, then gives the terminal back and lets the recording go on.

@@ -284,6 +284,29 @@ fn what_an_attached_program_writes_is_told_where_the_tracer_can() {
 }
 
 #[test]
+fn it_is_said_when_a_process_is_recorded_and_how_to_let_it_go() {
+    use std::io::{BufRead as _, BufReader};
+
+    for tracer in tracers("it_is_said_when_a_process_is_recorded_and_how_to_let_it_go") {
+        let home = Home::new();
+        let mut bash = script(home.path(), "echo up; read line; exit 3");
+        eventually("its start", || out(home.path()).contains("up"));
+        let pid = bash.id().to_string();
+        let mut capsule = home.command(["attach", "--tracer", tracer, "-p", &pid]);
+        let mut capsule = capsule.stderr(Stdio::piped()).spawn().expect("capsule starts");
+        let mut said = String::new();
+        let mut lines = BufReader::new(capsule.stderr.take().expect("a pipe"));
+        lines.read_line(&mut said).expect("it says something");
+        assert!(said.starts_with(&format!("capsule: recording process {pid} (bash --norc -c echo up;")), "{said}");
+        assert!(said.ends_with("; Ctrl-C lets it go\n"), "{said}");
+        // From this line on.
+        drop(bash.stdin.take());
+        assert_eq!(bash.wait().expect("it ends").code(), Some(3));
+        assert_eq!(capsule.wait().expect("it ends").code(), Some(3), "{tracer}");
+    }
+}
+
+#[test]
 fn a_process_of_the_kernel_is_refused() {
     for tracer in tracers("a_process_of_the_kernel_is_refused") {
         let Some(kernel) = kernel_thread() else {

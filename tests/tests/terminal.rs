@@ -85,7 +85,9 @@ fn a_list_fits_the_terminal() {
     home.capsule(["run", "-q", "/bin/true", &"x".repeat(300)]);
     for columns in [80, 100, 200] {
         let mut command = Command::new("sh");
-        command.args(["-c", &format!("stty cols {columns} -onlcr; \"$0\" list; echo ends")]).arg(capsule_binary());
+        command
+            .args(["-c", &format!("stty cols {columns} rows 24 -onlcr; \"$0\" list; echo ends")])
+            .arg(capsule_binary());
         let mut shown = terminal(command, &home);
         let text = shown.exp_string("ends").expect("it ends");
         let lines: Vec<&str> = text.lines().collect();

@@ -78,7 +78,7 @@ pub struct RecordArgs {
     /// Sign the sealed session with this Ed25519 key (made by `capsule key sign`)
     #[arg(long, value_name = "FILE")]
     pub sign: Option<PathBuf>,
-    /// Say nothing at the end
+    /// Say nothing about the recording
     #[arg(short, long)]
     pub quiet: bool,
     /// Keep secrets in arguments and environment as they are

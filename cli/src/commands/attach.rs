@@ -10,9 +10,10 @@ use capsule_trace::{DEFAULT_BUFFER_BYTES, EffectLevel, Launch, Linger, TraceOpti
 
 use super::run::{effects_of, exit_code, signing_key, summary, trace_problem, what_records};
 use crate::args::AttachArgs;
+use crate::attached::Attach;
 use crate::error::{Outcome, Problem};
 use crate::on_risk::OnRisk;
-use crate::recording::{Attach, Recording, record};
+use crate::recording::{Recording, record};
 
 pub(super) fn exec(args: AttachArgs) -> Outcome {
     let quiet = args.record.quiet;
@@ -55,7 +56,7 @@ fn prepare(args: AttachArgs) -> Result<Recording, Problem> {
         tracer,
         because: format!("{}; attached to process {pid}, which ran already", choice.because),
         launch,
-        attach: Some(Attach { pid: Pid(pid), after: args.until }),
+        attach: Some(Attach { pid: Pid(pid), after: args.until, quiet: args.record.quiet }),
         rules,
         procs: system(),
         keep_secrets: args.record.keep_secrets,
