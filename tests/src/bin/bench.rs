@@ -1,4 +1,5 @@
-//! Measures what recording costs: `cargo run --release -p tests --bin bench -- [--runs N] [--only NAME,…] [--json FILE] [--list]`.
+//! Measures what recording costs: `cargo run --release -p tests --bin bench -- [--runs N] [--only NAME,…] [--json FILE] [--list]`,
+//! what size costs: `-- --scale 1000,10000,… [--live N]`, and how late records are: `-- --latency`.
 //!
 //! Every workload runs bare and under each tracer that is installed, in turn within one round, so that drift of the
 //! machine hits all alike. What is printed is the ratio to the bare run of the same round: median, least and greatest
@@ -10,6 +11,15 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
+
+#[path = "bench/latency.rs"]
+mod latency;
+#[path = "bench/made.rs"]
+mod made;
+#[path = "bench/scale.rs"]
+mod scale;
+#[path = "bench/sys.rs"]
+mod sys;
 
 /// One way to run a command.
 struct Contender {
@@ -30,6 +40,12 @@ struct Settings {
     only: Vec<String>,
     tracers: Vec<String>,
     json: Option<PathBuf>,
+    /// Sessions of how many processes to make and read, instead of running workloads.
+    scale: Vec<u32>,
+    /// How many processes live at once in one more of these sessions.
+    live: u32,
+    /// Measures how late records are, instead of running workloads.
+    latency: bool,
 }
 
 fn main() -> ExitCode {
@@ -48,7 +64,7 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    match measure(&settings, scratch.path()) {
+    match what(&settings, scratch.path()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(message) => {
             eprintln!("bench: {message}");
@@ -57,8 +73,44 @@ fn main() -> ExitCode {
     }
 }
 
+fn what(settings: &Settings, scratch: &Path) -> Result<(), String> {
+    let result = if settings.latency {
+        latencies(scratch)?
+    } else if settings.scale.is_empty() {
+        measure(settings, scratch)?
+    } else {
+        scale::measure(&sibling("capsule")?, scratch, &settings.scale, settings.live)?
+    };
+    settings.json.as_ref().map_or(Ok(()), |path| {
+        std::fs::write(path, result.to_string()).map_err(|error| format!("{}: {error}", path.display()))
+    })
+}
+
+/// From the kernel's event to the record on disk, under each tracer that works.
+fn latencies(scratch: &Path) -> Result<serde_json::Value, String> {
+    let capsule = sibling("capsule")?;
+    let mut all = serde_json::Map::new();
+    for tracer in ["ptrace", "ebpf"] {
+        if !works(&[&capsule.to_string_lossy(), "run", "-q", "--tracer", tracer, "true"]) {
+            continue;
+        }
+        let delays = latency::measure(&capsule, scratch, tracer)?;
+        let (least, median, greatest) = spread(delays.clone());
+        println!(
+            "{tracer}: {} records, readable after {:.1} ms (median; {:.1} to {:.1})",
+            delays.len(),
+            median * 1e3,
+            least * 1e3,
+            greatest * 1e3
+        );
+        all.insert(tracer.to_owned(), serde_json::json!(delays));
+    }
+    Ok(serde_json::Value::Object(all))
+}
+
 fn settings() -> Result<Option<Settings>, String> {
-    let mut settings = Settings { runs: 5, only: Vec::new(), tracers: Vec::new(), json: None };
+    let (only, tracers, scale) = (Vec::new(), Vec::new(), Vec::new());
+    let mut settings = Settings { runs: 5, only, tracers, json: None, scale, live: 0, latency: false };
     let mut args = std::env::args().skip(1);
     while let Some(arg) = args.next() {
         let mut value = || args.next().ok_or(format!("{arg} wants a value"));
@@ -67,6 +119,12 @@ fn settings() -> Result<Option<Settings>, String> {
             "--only" => settings.only = value()?.split(',').map(str::to_owned).collect(),
             "--tracers" => settings.tracers = value()?.split(',').map(str::to_owned).collect(),
             "--json" => settings.json = Some(value()?.into()),
+            "--scale" => {
+                let sizes = value()?.split(',').map(str::parse).collect::<Result<_, _>>();
+                settings.scale = sizes.map_err(|error| format!("--scale: {error}"))?;
+            }
+            "--live" => settings.live = value()?.parse().map_err(|error| format!("--live: {error}"))?,
+            "--latency" => settings.latency = true,
             "--list" => {
                 for workload in workloads(Path::new("SCRATCH"), Path::new("tracee"), "tiny") {
                     println!("{:14} {}", workload.name, workload.what);
@@ -130,6 +188,10 @@ fn contenders(capsule: &str) -> Vec<Contender> {
         let prefix = words("tracexec log --output {} --");
         all.push(Contender { name: "tracexec".to_owned(), prefix });
     }
+    if installed("perf") && works(&["perf", "trace", "-o", "/dev/null", "-e", "execve", "true"]) {
+        let prefix = words("perf trace -o {} -e execve,clone,clone3,fork,vfork,exit_group --");
+        all.push(Contender { name: "perf trace".to_owned(), prefix });
+    }
     all
 }
 
@@ -167,7 +229,10 @@ fn workloads(scratch: &Path, tracee: &Path, tiny: &str) -> Vec<Workload> {
         Workload { name: "threads", what: "20,000 threads, 50 at a time", command: tool(&["threads", "20000"]) },
         Workload { name: "cpu", what: "computes, without system calls", command: tool(&["cpu", "6000"]) },
         Workload { name: "getppid", what: "10,000,000 getppid", command: tool(&["getppid", "10000000"]) },
-        Workload { name: "files", what: "find and grep over a tree", command: script("files.sh") },
+        Workload { name: "files", what: "find, grep, tar and a git checkout over a tree", command: script("files.sh") },
+        Workload { name: "python", what: "20 starts of python3", command: script("python.sh") },
+        Workload { name: "node", what: "10 starts of node", command: script("node.sh") },
+        Workload { name: "pipes", what: "300 pipelines of four programs", command: script("pipes.sh") },
         Workload { name: "true", what: "start-up: one process", command: vec!["true".to_owned()] },
     ]
 }
@@ -208,19 +273,42 @@ i=0; while [ $i -lt 50 ]; do echo $i > f; git add f; git commit -qm "c$i"; git s
 
 const FILES: &str = r#"find /usr/include /usr/lib/python3 /usr/share/doc -type f 2>/dev/null | wc -l > /dev/null
 grep -r "define" /usr/include > /dev/null 2>&1 || true
+cd "$(mktemp -d)"
+mkdir tree && i=0
+while [ $i -lt 500 ]; do echo "text $i" > tree/f$i; i=$((i+1)); done
+tar cf all.tar tree && mkdir out && tar xf all.tar -C out
+git init -q . && git config user.email a@b && git config user.name a
+git add tree && git commit -qm all && rm -r tree && git checkout -q -- tree
 "#;
 
-fn measure(settings: &Settings, scratch: &Path) -> Result<(), String> {
+const PYTHON: &str = r#"i=0; while [ $i -lt 20 ]; do python3 -c 'import json'; i=$((i+1)); done"#;
+
+const NODE: &str = r#"i=0; while [ $i -lt 10 ]; do node -e 0; i=$((i+1)); done"#;
+
+const PIPES: &str =
+    r#"i=0; while [ $i -lt 300 ]; do echo "b a $i" | tr ' ' '\n' | sort | wc -l > /dev/null; i=$((i+1)); done"#;
+
+fn measure(settings: &Settings, scratch: &Path) -> Result<serde_json::Value, String> {
     let (capsule, tracee) = (sibling("capsule")?, sibling("tracee")?);
     let tiny = tiny(scratch);
-    for (name, text) in
-        [("agent.sh", AGENT), ("loop.sh", LOOP), ("make.sh", MAKE), ("git.sh", GIT), ("files.sh", FILES)]
-    {
+    for (name, text) in [
+        ("agent.sh", AGENT),
+        ("loop.sh", LOOP),
+        ("make.sh", MAKE),
+        ("git.sh", GIT),
+        ("files.sh", FILES),
+        ("python.sh", PYTHON),
+        ("node.sh", NODE),
+        ("pipes.sh", PIPES),
+    ] {
         std::fs::write(scratch.join(name), text).map_err(|error| format!("{name}: {error}"))?;
     }
     let mut contenders = contenders(&capsule.to_string_lossy());
     contenders.retain(|c| c.name == "bare" || settings.tracers.is_empty() || settings.tracers.contains(&c.name));
     let mut workloads = workloads(scratch, &tracee, &tiny);
+    workloads.retain(|w| {
+        !matches!(w.name, "python" | "node") || installed(if w.name == "node" { "node" } else { "python3" })
+    });
     workloads.retain(|w| settings.only.is_empty() || settings.only.iter().any(|name| name == w.name));
     let names: Vec<&str> = contenders.iter().map(|c| c.name.as_str()).collect();
     println!("| workload | bare, s | {} |", names.get(1..).unwrap_or_default().join(" | "));
@@ -241,10 +329,7 @@ fn measure(settings: &Settings, scratch: &Path) -> Result<(), String> {
             .collect();
         results.insert(workload.name.to_owned(), serde_json::json!(seconds));
     }
-    if let Some(path) = &settings.json {
-        std::fs::write(path, serde_json::Value::Object(results).to_string()).map_err(|error| error.to_string())?;
-    }
-    Ok(())
+    Ok(serde_json::Value::Object(results))
 }
 
 fn rounds(
