@@ -14,6 +14,8 @@ pub enum Fault {
     Fail,
     /// A disk that takes its time.
     Slow,
+    /// A disk that stands still for as long as a file exists.
+    Stall,
     /// A wall clock that is stepped.
     Clock,
     /// None: it only notes what happens to the store's files.
@@ -26,6 +28,7 @@ impl Fault {
             Self::Eio => ("eio", include_str!("preload/eio.c")),
             Self::Fail => ("fail", include_str!("preload/fail.c")),
             Self::Slow => ("slow", include_str!("preload/slow.c")),
+            Self::Stall => ("stall", include_str!("preload/stall.c")),
             Self::Clock => ("clock", include_str!("preload/clock.c")),
             Self::Journal => ("journal", include_str!("preload/journal.c")),
         }

@@ -4,10 +4,11 @@
 
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use serde_json::Value;
 use tests::preload::Fault;
-use tests::{Home, skipped, stderr, stdout};
+use tests::{Home, eventually, skipped, stderr, stdout};
 
 use crate::evidence::{sessions, verify};
 
@@ -117,6 +118,44 @@ fn a_slow_disk_changes_nothing_and_loses_nothing() {
         assert_eq!(verify(&home, &[]).0, Some(0), "{tracer}");
         assert_eq!(execs_of_true(&home), 60, "{tracer}");
     }
+}
+
+/// The most memory that the process `pid` held, in KiB.
+fn peak(pid: u32) -> Option<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?.trim().strip_suffix(" kB")?.parse().ok()
+}
+
+#[test]
+fn a_disk_that_stands_still_slows_the_program_down_before_memory_grows() {
+    let library_home = Home::new();
+    let name = "a_disk_that_stands_still_slows_the_program_down_before_memory_grows";
+    let Some(library) = Fault::Stall.library(name, library_home.path()) else { return };
+    let home = Home::new();
+    let [stalled, progress, stop] = ["stalled", "progress", "stop"].map(|name| library_home.path().join(name));
+    std::fs::write(&stalled, "").expect("a file");
+    let script = "until test -e \"$2\"; do /bin/true; echo >>\"$1\"; done; exit 9";
+    let mut command =
+        home.command(["run", "-q", "--linger", "wait", "--tracer", "ptrace", "--buffer", "1", "sh", "-c"]);
+    command.args([script, "sh"]).args([&progress, &stop]);
+    command.env("LD_PRELOAD", &library).env("CAPSULE_TEST_STALLED", &stalled);
+    let mut child = command.spawn().expect("capsule starts");
+    let done = || std::fs::metadata(&progress).map_or(0, |file| file.len());
+    eventually("the program begins", || done() > 0);
+    let before = peak(child.id()).expect("it runs");
+    let mut last = 0;
+    eventually("the program waits for the disk", || {
+        std::thread::sleep(Duration::from_secs(1));
+        std::mem::replace(&mut last, done()) == done()
+    });
+    let grown = peak(child.id()).expect("it runs").saturating_sub(before);
+    assert!(grown < 48 << 10, "{grown} KiB more for a buffer of one MiB, after {last} processes");
+    std::fs::remove_file(&stalled).expect("it is there");
+    eventually("the program goes on", || done() > last + 10);
+    std::fs::write(&stop, "").expect("a file");
+    assert_eq!(child.wait().expect("it ends").code(), Some(9));
+    assert_eq!(verify(&home, &[]).0, Some(0));
+    assert_eq!(execs_of_true(&home) as u64, done());
 }
 
 #[test]
