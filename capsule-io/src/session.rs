@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
+use std::io::{self, BufWriter, Write};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use capsule_core::{ProcessTree, SessionId, SessionMetadata, StreamName, StreamSe
 use serde::Serialize;
 
 use crate::chain::{Chain, Hash, SEAL_FIELD, STREAM_DOMAIN, push_field_hash, seal};
-use crate::dir::{Dir, LOCK_LIMIT, lock_within};
+use crate::dir::{Dir, LOCK_LIMIT, Pending, lock_within};
 use crate::error::StoreError;
 use crate::guard::{self, Disturbance, LedgerMark};
 use crate::key::SessionKey;
@@ -22,6 +23,9 @@ use crate::layout::{METADATA, RUNS, SEALS, TREE, stream_file};
 use crate::ledger::{self, LedgerKind};
 use crate::store;
 use crate::writer::ChainWriter;
+
+/// How much of a tree's text is written at once.
+const WRITE_AT_ONCE: usize = 64 << 10;
 
 /// The state of a session that still takes records.
 #[derive(Debug)]
@@ -191,8 +195,8 @@ impl SessionWriter<Unsealed> {
         if let Some(stream) = StreamName::ALL.into_iter().find(|stream| !metadata.streams.contains_key(stream)) {
             return Err(StoreError::StreamNotEnded { stream });
         }
-        let tree = json(tree, &self.dir, TREE)?;
-        metadata.tree = Some(Hash(*blake3::hash(&tree).as_bytes()).to_hex());
+        let (tree, hash) = stage_json(tree, &self.dir, TREE)?;
+        metadata.tree = Some(hash.to_hex());
         let mut bytes = json(&metadata, &self.dir, METADATA)?;
         // Without its closing brace, to which the seal belongs.
         bytes.pop();
@@ -200,7 +204,6 @@ impl SessionWriter<Unsealed> {
         push_field_hash(&mut bytes, SEAL_FIELD, seal);
         bytes.push(b'\n');
 
-        let tree = self.dir.stage(&tree, false)?;
         let mut sealed = self.dir.stage(&bytes, false)?;
         let streams = self.state.streams.values().map(|watched| &*watched.file);
         sync_together(streams.chain([tree.file(), sealed.file()]), &self.dir)?;
@@ -251,8 +254,46 @@ impl TreeWriter {
     /// # Errors
     /// When it cannot be written.
     pub fn snapshot(&mut self, tree: impl Serialize) -> Result<(), StoreError> {
-        self.dir.replace(TREE, &json(&tree, &self.dir, TREE)?, false)
+        stage_json(&tree, &self.dir, TREE)?.0.put(TREE)
     }
+}
+
+/// A file, and the hash of what was written to it.
+struct Hashed<'a> {
+    file: &'a File,
+    hasher: blake3::Hasher,
+}
+
+impl Write for Hashed<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.file.write(bytes)?;
+        self.hasher.update(bytes.get(..written).unwrap_or_default());
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+/// Writes `value` under a random name; with the hash of its bytes. A tree's text is far larger than the tree, so it is
+/// written while it is made and never in memory as a whole.
+fn stage_json<'a, T: Serialize + ?Sized>(
+    value: &T,
+    dir: &'a Dir,
+    name: &str,
+) -> Result<(Pending<'a>, Hash), StoreError> {
+    let pending = dir.stage(b"", false)?;
+    let failed = |source: io::Error| StoreError::io("write", &dir.path().join(name), source);
+    let hashed = Hashed { file: pending.file(), hasher: blake3::Hasher::new() };
+    let mut out = BufWriter::with_capacity(WRITE_AT_ONCE, hashed);
+    serde_json::to_writer(&mut out, value).map_err(|source| match source.is_io() {
+        true => failed(source.into()),
+        false => StoreError::Json { path: dir.path().join(name), source },
+    })?;
+    let hashed = out.into_inner().map_err(|error| failed(error.into_error()))?;
+    let hash = Hash(*hashed.hasher.finalize().as_bytes());
+    Ok((pending, hash))
 }
 
 fn json<T: Serialize + ?Sized>(value: &T, dir: &Dir, name: &str) -> Result<Vec<u8>, StoreError> {

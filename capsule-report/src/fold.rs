@@ -167,6 +167,10 @@ impl TreeBuilder {
                     node.tool = self.interner.one(program_name(exe.as_ref(), &exec.argv));
                     node.summary = summary_of(&exec.argv);
                 }
+                // Most processes have one: room for more, for each of a million, would be most of the tree's memory.
+                if node.execs.is_empty() {
+                    node.execs.reserve_exact(1);
+                }
                 node.execs.push(ExecRecord {
                     event: event.seq,
                     at: event.timestamp,
