@@ -13,7 +13,7 @@ pub(crate) const NO_ATIME: c_int = 0;
 #[cfg(target_os = "linux")]
 pub(crate) fn give_way() {
     // A system that refuses leaves it as it is: the work gets done all the same.
-    let _refused = rustix::process::setpriority_process(None, 19);
+    let _refused = rustix::process::setpriority_process(None, 10);
 }
 /// Lets nobody go first: niceness would be the whole process's.
 #[cfg(not(target_os = "linux"))]

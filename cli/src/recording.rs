@@ -110,6 +110,11 @@ pub async fn record(recording: Recording) -> Result<Finished, Problem> {
     let mut redactor = if recording.keep_secrets { Redactor::off() } else { Redactor::new(key) };
     let started = now();
     let mut metadata = begin(&recording, &mut redactor, store.new_id(started)?, started);
+    // Listed while the session is made, and before the command starts.
+    let before = recording.compare.then(|| {
+        let (root, own) = (directory(&metadata), store.home().to_owned());
+        Deferred::start(move || worktree::Before::take(&root, &own))
+    });
     let mut session = store.create(&metadata)?;
     if let Some(path) = &recording.key {
         session.seal_with_key(SealingKey::take_from(path, &metadata.id)?, INTERVAL, &metadata)?;
@@ -146,7 +151,6 @@ pub async fn record(recording: Recording) -> Result<Finished, Problem> {
         // Who listened may be gone.
         begun.send(metadata.id.clone()).unwrap_or(());
     }
-    let before = recording.compare.then(|| worktree::Before::take(&directory(&metadata), store.home())).flatten();
     let interrupted = Arc::new(OnceLock::new());
     let root = follow_root(watched.started, watched.root_ended);
     let alone = recording.alone.map(|alone| tokio::spawn(go_on_alone(alone, root.clone(), metadata.id.clone())));
@@ -155,19 +159,31 @@ pub async fn record(recording: Recording) -> Result<Finished, Problem> {
     let saying =
         recording.attach.map(|attach| tokio::spawn(attach.say(root, metadata.id.clone(), metadata.command.clone())));
     let letting_go = recording.attach.map(|attach| tokio::spawn(attach.let_go(detaching, detach)));
+    let before = before.and_then(Deferred::wait);
     let tracing = tokio::spawn(match recording.attach {
         Some(attach) => recording.tracer.attach(attach.pid, sink, control),
         None => recording.tracer.run(recording.launch, sink, control),
     });
+    // The work tree is compared as soon as nobody changes it any more, beside what is still to be written.
+    let tracing = tokio::spawn(async move {
+        let outcome = tracing.await;
+        outcome.map(|outcome| (outcome, before.map(|before| Deferred::start(move || before.compare()))))
+    });
     let recorded = pipeline::run(stages, receiver, &mut session, metadata.clone(), handing).await?;
-    let outcome =
-        tracing.await.context("the tracer panicked").map_err(|error| Problem::new(exit::CAPSULE_FAILED, error));
+    let traced = tracing
+        .await
+        .flatten()
+        .context("the tracer panicked")
+        .map_err(|error| Problem::new(exit::CAPSULE_FAILED, error));
     for task in [forwarding, alone, saying, letting_go].into_iter().flatten() {
         task.abort();
     }
 
-    let (outcome, failure) = match outcome {
-        Ok(outcome) => (outcome, recorded.failure),
+    let (outcome, failure) = match traced {
+        Ok((outcome, comparing)) => {
+            metadata.work_tree = comparing.map(Deferred::wait);
+            (outcome, recorded.failure)
+        }
         Err(problem) => {
             let reason = format!("{:#}", problem.cause);
             let backend = metadata.tracer.backend;
@@ -175,7 +191,6 @@ pub async fn record(recording: Recording) -> Result<Finished, Problem> {
             (Err(TraceError::BrokeOff { backend, because: reason }), Some(failure))
         }
     };
-    metadata.work_tree = before.map(worktree::Before::compare);
     end(&mut metadata, recorded.view.as_ref(), &outcome, failure.as_ref(), interrupted.get().copied());
     let mut failure = failure;
     let disturbances = match (&failure, &recorded.view) {
