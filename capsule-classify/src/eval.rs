@@ -7,6 +7,7 @@ mod command;
 mod copy;
 mod expand;
 mod files;
+mod letters;
 mod network;
 mod output;
 mod search;
@@ -207,6 +208,7 @@ impl<'r> Eval<'r> {
 
     fn command(&mut self, command: &Command, stdin: &Flow, flags: u32, piped: bool) -> Done {
         self.budget = self.budget.saturating_sub(1);
+        crate::effort::spent(1);
         if self.budget == 0 || self.depth >= MAX_DEPTH {
             return Done::default();
         }
@@ -477,6 +479,7 @@ impl<'r> Eval<'r> {
         program: &str,
         content: Option<&str>,
     ) -> Classes {
+        self.look_alike_host(host, flags, program);
         let mut classes = self.rules.places.of_host(host);
         // Some places are a path on a well-known host.
         if let Some((_, rest)) = object.split_once("://") {
@@ -604,9 +607,11 @@ pub(crate) fn joined(args: &[Arg]) -> String {
         for c in arg.text.chars() {
             out.push(if matches!(c, ' ' | '\t' | '\n' | '\r') { '\u{1}' } else { c });
             if out.len() > LONGEST {
+                crate::effort::spent(out.len());
                 return out;
             }
         }
     }
+    crate::effort::spent(out.len());
     out
 }

@@ -5,6 +5,7 @@
 //! what only a whole session can show. Both read their knowledge from [`Rules`]: TOML data, embedded and overridable.
 
 mod agent;
+mod effort;
 mod eval;
 mod flow;
 pub mod jsonl;

@@ -22,6 +22,9 @@ impl Classes {
     }
 }
 
+/// The longest name of a host.
+const LONGEST_HOST: usize = 253;
+
 /// Knows which place belongs to which classes.
 #[derive(Debug, Default)]
 pub(crate) struct Places {
@@ -171,6 +174,7 @@ impl Places {
 
     /// Classes of a canonical path (see [`canonical`]).
     pub(crate) fn of_path(&self, path: &str, project: Option<&str>) -> Classes {
+        crate::effort::spent(path.len());
         let mut classes = self.listed(path);
         if path.contains(['?', '*', '[']) && path.starts_with(['/', '~']) && path.len() < 256 {
             // A pattern stands for what it matches.
@@ -202,8 +206,10 @@ impl Places {
     pub(crate) fn of_host(&self, host: &str) -> Classes {
         let lower = host.trim_matches(['[', ']', '.']).to_ascii_lowercase();
         let mut classes = Classes::default();
-        let mut rest = lower.as_str();
+        // No name of a host is longer (RFC 1035, 2.3.4); every ending of it is looked up.
+        let mut rest = if lower.len() <= LONGEST_HOST { lower.as_str() } else { "" };
         loop {
+            crate::effort::spent(rest.len());
             if let Some(id) = self.hosts.get(rest) {
                 classes.0 |= 1 << id;
             }
@@ -346,6 +352,7 @@ fn wildcard(pattern: &[u8], path: &[u8]) -> bool {
 
 /// A path in one form: absolute where the directory is known, without `.` and `..`, the user's home as `~`.
 pub(crate) fn canonical<'a>(path: &'a str, cwd: Option<&str>) -> Cow<'a, str> {
+    crate::effort::spent(path.len());
     let path = path.strip_prefix("file://").unwrap_or(path);
     let path = path.strip_prefix("/proc/self/root").filter(|rest| rest.starts_with('/')).unwrap_or(path);
     let (mut base, rest): (String, &str) =

@@ -159,6 +159,7 @@ impl Pattern {
     }
 
     fn is_match(&self, text: &str) -> bool {
+        crate::effort::spent(text.len());
         self.compiled.get_or_init(|| build(&self.source).ok()).as_ref().is_some_and(|regex| regex.is_match(text))
     }
 }

@@ -52,6 +52,48 @@ fn attacks_are_found_in_their_category() {
     assert!(astray.len() * 50 <= all, "{} of {all} astray: {astray:#?}", astray.len());
 }
 
+/// Families of tools, a few commands of each (`families.tsv`), and the categories of risk (`categories.tsv`): written before
+/// anybody looked at what the rules say of them. docs/classification.md has the first score.
+#[test]
+fn every_family_of_tools_and_every_category_is_known() {
+    let rules = Rules::builtin();
+    let (mut all, mut wrong, mut loud) = (0, Vec::new(), Vec::new());
+    for line in include_str!("corpus/families.tsv").lines().skip(1) {
+        let cells: Vec<&str> = line.split('\t').collect();
+        let [workflows, most, command] = cells.as_slice() else { panic!("three cells: {line}") };
+        for input in inputs(command) {
+            all += 1;
+            let verdict = classify(&rules, &input);
+            let got = verdict.workflow.map_or("none", capsule_core::Workflow::name);
+            if !workflows.split('/').any(|workflow| workflow == got) {
+                wrong.push(format!("{command}: {got}, not {workflows}"));
+            }
+            if verdict.worst() > Severity::from_name(most) {
+                loud.push(format!("{command}: {:?}", verdict.worst()));
+            }
+        }
+    }
+    assert!(all > 700, "{all}");
+    assert!(wrong.is_empty() && loud.is_empty(), "{wrong:#?} {loud:#?}");
+    let (mut quiet, mut astray, mut low) = (Vec::new(), Vec::new(), Vec::new());
+    for line in include_str!("corpus/categories.tsv").lines().skip(1) {
+        let cells: Vec<&str> = line.split('\t').collect();
+        let [severity, category, command] = cells.as_slice() else { panic!("three cells: {line}") };
+        let argv = Argv::from_iter(["bash", "-c", command]);
+        let verdict = classify(&rules, &Input { argv, cwd: Some("/home/dev/project".into()), ..Input::default() });
+        if verdict.worst() < Some(Severity::Medium) {
+            quiet.push(*command);
+        } else if !verdict.risks.iter().any(|risk| risk.category == *category) {
+            astray.push(*command);
+        }
+        if verdict.worst() < Severity::from_name(severity) {
+            low.push(*command);
+        }
+    }
+    assert!(quiet.is_empty(), "{quiet:#?}");
+    assert!(astray.len() <= 1 && low.len() <= 1, "{astray:#?} {low:#?}");
+}
+
 #[test]
 fn ordinary_work_stays_quiet() {
     let rules = Rules::builtin();

@@ -51,6 +51,7 @@ impl<'a> Parsed<'a> {
 /// Takes arguments apart. `valued` options take the next argument.
 pub(crate) fn parse_args<'a>(args: &'a [Arg], valued: impl Fn(&str) -> bool) -> Parsed<'a> {
     let mut parsed = Parsed { options: Vec::new(), operands: Vec::new(), at: Vec::new() };
+    crate::effort::spent(args.len());
     let mut index = 1;
     let mut only_operands = false;
     while let Some(arg) = args.get(index) {
@@ -291,6 +292,7 @@ impl<'r> Eval<'r> {
         stdin: &Flow,
         flags: u32,
     ) {
+        self.look_alike_program(name, flags);
         let taint = args.iter().skip(1).fold(Taint::NONE, |all, arg| all.and(arg.taint)).and(stdin.taint);
         let rest = args.get(1..).unwrap_or_default();
         // Rules may speak of it by the name that it was called by, or by the one it is known by.

@@ -114,14 +114,18 @@ impl Eval<'_> {
         if open {
             out.push(current);
         }
+        crate::effort::spent(out.iter().map(|arg| arg.text.len()).sum());
         out
     }
 
     /// Keeps text that is repeated again and again from filling the memory.
     fn bound(&mut self, flow: &mut Flow) {
-        self.expanded += flow.text.as_deref().map_or(0, str::len);
+        let length = flow.text.as_deref().map_or(0, str::len);
+        self.expanded += length;
         if self.expanded > super::EXPANDED {
             flow.text = None;
+        } else {
+            crate::effort::spent(length);
         }
     }
 

@@ -54,6 +54,7 @@ impl<'a> Reader<'a> {
     }
 
     pub(super) fn peek(&self) -> Option<u8> {
+        crate::effort::spent(1);
         self.bytes.get(self.pos).copied()
     }
 
@@ -122,6 +123,7 @@ impl<'a> Reader<'a> {
         while self.pos < self.bytes.len() {
             let rest = self.bytes.get(self.pos..).unwrap_or_default();
             let len = rest.iter().position(|b| *b == b'\n').unwrap_or(rest.len());
+            crate::effort::spent(len);
             let line = self.text.get(self.pos..self.pos + len).unwrap_or_default();
             let shown = if strip { line.trim_start_matches('\t') } else { line };
             self.pos += len + usize::from(len < rest.len());

@@ -412,5 +412,7 @@ impl Reader<'_> {
 }
 
 fn memchr(needle: u8, haystack: &[u8]) -> usize {
-    haystack.iter().position(|b| *b == needle).unwrap_or(haystack.len())
+    let at = haystack.iter().position(|b| *b == needle).unwrap_or(haystack.len());
+    crate::effort::spent(at);
+    at
 }

@@ -110,7 +110,11 @@ impl Scan {
                 matches!(name, "exec" | "eval" | "__import__('builtins').exec")
                     || matches!(last, "runsource" | "run_code")
             }
-            "node" => matches!(name, "eval" | "Function") || matches!(last, "runInThisContext" | "runInNewContext"),
+            "node" => {
+                matches!(name, "eval" | "Function")
+                    || matches!(last, "runInThisContext" | "runInNewContext")
+                    || (last == "then" && has_name(&["eval"]))
+            }
             "php" => matches!(name, "eval" | "assert" | "create_function"),
             "ruby" => matches!(last, "eval" | "instance_eval" | "class_eval"),
             "perl" => name == "eval",

@@ -13,6 +13,7 @@ pub(super) enum Token {
 
 /// The tokens of `text`.
 pub(super) fn tokens(language: &str, text: &str) -> Vec<Token> {
+    crate::effort::spent(text.len());
     let bytes = text.as_bytes();
     let mut out = Vec::new();
     let mut at = 0;
