@@ -96,21 +96,49 @@ pub fn classify(rules: &Rules, input: &Input) -> Verdict {
     let hits = std::mem::take(&mut eval.hits);
     let resources = std::mem::take(&mut eval.resources);
     let (summary, wrapped) = summary::of(rules, &texts, label, &name);
-    facts.wraps = wrapped;
-    let text = if wrapped && crate::eval::is_shell(&name) {
+    let script = script(&texts, &name);
+    let script_path = script.and_then(|at| texts.get(at)).map(String::as_str);
+    facts.wraps = wrapped && !script_path.is_some_and(is_shim);
+    let text = if wrapped && script.is_none() && crate::eval::is_shell(&name) {
         summary.clone()
     } else {
-        texts.get(1..).unwrap_or_default().join(" ")
+        texts.get(script.unwrap_or(0).saturating_add(1)..).unwrap_or_default().join(" ")
     };
-    facts.helper = rules.agents.is_helper(&name, text.get(..1024.min(text.len())).unwrap_or(&text));
+    let program = script_path.map_or(name.as_str(), plain_name);
+    facts.helper = rules.agents.is_helper(program, text.get(..1024.min(text.len())).unwrap_or(&text));
     let role = match label {
         Label::Agent => Role::Agent,
-        Label::SystemTool if wrapped => Role::Wrapper,
+        Label::SystemTool if facts.wraps => Role::Wrapper,
         _ => Role::Asked,
     };
     let (mut risks, mut silenced) = risks(rules, hits);
     crate::sigma::add(rules, input, &mut risks, &mut silenced);
     Verdict { label, workflow: work, role, tool, summary, resources, rule, risks, silenced, answers, facts }
+}
+
+/// Where a script's path stands among the arguments of the shell or Python that runs it: programs like `lsb_release`
+/// are scripts, and are what they are called, not what runs them.
+fn script(texts: &[String], name: &str) -> Option<usize> {
+    if !crate::eval::is_shell(name) && !name.starts_with("python") {
+        return None;
+    }
+    for (at, text) in texts.iter().enumerate().skip(1) {
+        if text.starts_with(['-', '+']) {
+            // Code or a module instead of a file.
+            if !text.starts_with("--") && text.contains(['c', 'm']) {
+                return None;
+            }
+            continue;
+        }
+        return text.contains('/').then_some(at);
+    }
+    None
+}
+
+/// A version manager's stand-in for a program (pyenv, rbenv, nodenv, asdf): it looks for the program and becomes it. What
+/// it starts on the way is its own affair, not what was asked.
+fn is_shim(path: &str) -> bool {
+    ["env/shims/", "env/libexec/", "asdf/shims/"].iter().any(|part| path.contains(part))
 }
 
 fn run(eval: &mut Eval<'_>, args: &[Arg], flags: u32) -> Done {

@@ -178,7 +178,9 @@ impl Classifier {
         match parent.role {
             Role::Agent => {
                 let known_agent = parent.known.as_ref().is_some_and(|known| known.verdict.facts.known_agent);
-                if known_agent && verdict.facts.helper {
+                // A helper's shell that becomes its last command is still the agent's own.
+                let was = live.wrapped_before && live.role == Role::Helper;
+                if known_agent && (verdict.facts.helper || was) {
                     Role::Helper
                 } else if known_agent && own == Role::Asked && !live.wrapped_before {
                     // Agents run what they were asked to through a shell; what they start directly is for themselves.

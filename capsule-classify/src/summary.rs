@@ -46,6 +46,10 @@ fn shell_code(texts: &[String]) -> Option<&str> {
 
 /// The command inside an agent's own wrapping.
 pub(crate) fn unwrap_agent(code: &str) -> String {
+    // What writes that snapshot wraps nothing: the words below are in its comments.
+    if code.trim_start().starts_with("SNAPSHOT_FILE=") {
+        return code.to_owned();
+    }
     // Claude Code: snapshot, then `eval '…'`, then the directory.
     if code.contains("shell-snapshots/") || code.contains("-cwd") && code.contains("eval ") {
         if let Some((_, rest)) = code.split_once("eval '") {
@@ -150,6 +154,10 @@ mod tests {
             ),
             ("shopt -u x; _bgpids_file=/tmp/b\n(\n  trap 'x' EXIT\nls -l\n)\n__code=$?\nexit $__code", "ls -l"),
             ("ls", "ls"),
+            (
+                "SNAPSHOT_FILE=/h/.claude/shell-snapshots/s.sh\n# One eval per function",
+                "SNAPSHOT_FILE=/h/.claude/shell-snapshots/s.sh\n# One eval per function",
+            ),
         ] {
             assert_eq!(unwrap_agent(code), asked);
         }

@@ -322,8 +322,10 @@ fn headline(
         Some(item) => {
             let more = risk.items.iter().filter(|other| other.severity >= Severity::Medium).count().saturating_sub(1);
             let more = if more > 0 { format!("; {more} more at medium or above") } else { String::new() };
-            format!("{}: {} (process {}){more}", risk.level, item.title, item.proc)
+            let about = risks::about(item).map(|about| format!(": {about}")).unwrap_or_default();
+            format!("{}: {}{about} (process {}){more}", risk.level, item.title, item.proc)
         }
+        None if risk.level == "LOW" => format!("none found in {processes}"),
         None => risk.reasons.first().map_or_else(|| risk.level.clone(), |reason| format!("{}: {reason}", risk.level)),
     };
     let incomplete = notices.iter().filter(|notice| notice.incomplete).count();

@@ -354,7 +354,8 @@ fn coverage(lost: u64, options: &TraceOptions, left_running: usize, io_uring_use
             }
             not_seen.push("symbolic links in the paths of renames, removals and the like: not resolved".to_owned());
             if io_uring_users > 0 {
-                not_seen.push(format!("what {io_uring_users} processes did through io_uring"));
+                let whose = if io_uring_users == 1 { "process" } else { "processes" };
+                not_seen.push(format!("what {io_uring_users} {whose} did through io_uring"));
             }
         }
     }

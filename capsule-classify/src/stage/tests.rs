@@ -164,6 +164,41 @@ fn a_shell_that_becomes_its_command_stays_asked() {
 }
 
 #[test]
+fn scripts_that_agents_start_for_themselves_are_helpers_with_all_below_them() {
+    let snapshot = "SNAPSHOT_FILE=/h/.claude/shell-snapshots/s.sh\n# One eval per function\ndeclare -F | awk x";
+    let codex = "if [ -z \"${BASH_ENV-}\" ] && [ -r \"$HOME/.bashrc\" ]; then\n . \"$HOME/.bashrc\"\nfi\necho '# Snapshot file'\n";
+    for argv in [
+        &["/bin/sh", "/usr/bin/lsb_release", "-a"][..],
+        &["/usr/bin/python3", "-Es", "/usr/bin/lsb_release", "-a"],
+        &["/bin/bash", "-c", "-l", snapshot],
+        &["/bin/bash", "-lc", codex],
+        &["/bin/bash", "-c", "set -e; . \"/h/.codex/shell_snapshots/1.tmp-2\""],
+    ] {
+        let mut play = Play::new();
+        let agent = play.start(None, &["claude", "-p", "x"]);
+        let script = play.start(Some(agent), argv);
+        let below = play.start(Some(script), &["cut", "-c1"]);
+        assert_eq!((play.last(script).role, play.last(below).role), (Role::Helper, Role::Helper), "{argv:?}");
+    }
+    for code in ["cat x # SNAPSHOT_FILE=", "set -e; . \"/x/shell_snapshots/a\"; cat x", "sh /usr/bin/lsb_release -a"] {
+        let mut play = Play::new();
+        let agent = play.start(None, &["claude", "-p", "x"]);
+        let shell = play.start(Some(agent), &["/bin/bash", "-c", code]);
+        assert_eq!(play.last(shell).role, Role::Wrapper, "{code}");
+    }
+}
+
+#[test]
+fn what_a_version_managers_shim_starts_on_its_way_is_not_asked() {
+    let mut play = Play::new();
+    let shell = play.start(None, &["bash", "-c", "python3 -m pytest; x"]);
+    let python = play.start(Some(shell), &["bash", "/root/.pyenv/shims/python3", "-m", "pytest"]);
+    let look = play.start(Some(python), &["readlink", "pyenv"]);
+    play.exec(python, &["/root/.pyenv/versions/3.11/bin/python3", "-m", "pytest"]);
+    assert_eq!((play.last(look).role, play.last(python).role), (Role::Inner, Role::Asked));
+}
+
+#[test]
 fn a_root_shell_that_becomes_its_last_command_is_no_agent() {
     let mut play = Play::new();
     let root = play.start(None, &["bash", "-c", "ls; tar cf x ."]);

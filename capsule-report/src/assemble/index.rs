@@ -160,7 +160,8 @@ impl<'a> Index<'a> {
                 *slot = operation && !above;
             }
             if let Some(slot) = busy.get_mut(index) {
-                let starts_work = matches!(node.role, Role::Helper | Role::Inner) || operation;
+                // A fork that executed nothing (an agent's subshell) is no work of its own.
+                let starts_work = matches!(node.role, Role::Helper | Role::Inner) && ran(node) || operation;
                 *slot = !is_agent(node) && (above || starts_work);
             }
         }

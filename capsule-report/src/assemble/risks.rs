@@ -13,6 +13,8 @@ use crate::words;
 const NAMED: usize = 16;
 /// How many reasons the level gives.
 const REASONS: usize = 5;
+/// How many columns of what a finding is about the headline gives.
+const ABOUT: usize = 80;
 
 pub(super) fn risk(findings: &[RiskEvent], index: &Index<'_>, cleaner: &Cleaner, classified: bool) -> Risk {
     let mut at: HashMap<(&str, &str, Severity, ByteString), usize> = HashMap::new();
@@ -86,6 +88,14 @@ fn silenced(items: &[RiskItem]) -> Vec<String> {
     let said =
         |item: &RiskItem| format!("{} ({}): {}", item.title, item.rule, item.adjusted.as_deref().unwrap_or_default());
     items.iter().filter(told).take(REASONS).map(said).collect()
+}
+
+/// What the worst finding is about (a path, a host), as its explanation names it in brackets at its end.
+pub(super) fn about(item: &RiskItem) -> Option<String> {
+    let why = item.why.to_lossy();
+    let (_, deed) = why.strip_suffix(')')?.rsplit_once(". (")?;
+    let says = !deed.starts_with('(') && deed.contains(['/', '.', ':', '~']);
+    says.then(|| crate::text::fit(deed, ABOUT))
 }
 
 fn reasons(items: &[RiskItem], index: &Index<'_>, classified: bool) -> Vec<String> {

@@ -28,6 +28,8 @@ const LIMITS: [(usize, u32); 6] = [(48, 64), (24, 24), (12, 12), (8, 8), (6, 6),
 const SAME: usize = 3;
 /// Commands of one program in a row that become one line.
 const ALIKE: usize = 6;
+/// The longest sequence of commands whose repetition is folded (`a | b` in a loop is one of two).
+const CYCLE: usize = 4;
 
 /// Lines that will stand beside each other.
 enum Entry {
@@ -98,7 +100,11 @@ impl Writer<'_, '_> {
                     let mut then = None;
                     if let Some(code) = earlier {
                         let note = "the same process, at last".to_owned();
-                        then = Some(Entry::Done(Box::new(Row { note, folded: 0, ..row.clone() })));
+                        // The whole time and the findings are on the line of what was asked.
+                        let since = node.execs.last().map_or(node.started.0, |exec| exec.at.0);
+                        let duration = row.duration.map(|_| self.index.end(at).saturating_sub(since));
+                        let end = Row { note, folded: 0, duration, worst: None, ..row.clone() };
+                        then = Some(Entry::Done(Box::new(end)));
                         let text = self.cleaner.bytes(&code);
                         rows.push(Row { level, last, parallel, tag: "SYSTEM".to_owned(), text, ..row });
                     } else {
@@ -173,6 +179,18 @@ impl Writer<'_, '_> {
             } else {
                 1
             };
+            if taken == 1
+                && let Some((length, times)) = self.cycle(rest)
+            {
+                let (run, tail) = rest.split_at((length * times).min(rest.len()));
+                for place in 0..length {
+                    let each = || run.iter().skip(place).step_by(length);
+                    let members = each().map(|(at, _)| *at).collect();
+                    entries.push(Entry::Group { members, same: true, parallel: each().any(|(_, parallel)| *parallel) });
+                }
+                rest = tail;
+                continue;
+            }
             let (run, tail) = rest.split_at(taken.clamp(1, rest.len()));
             if run.len() == 1 {
                 entries.push(Entry::Node { at: first, parallel });
@@ -184,6 +202,18 @@ impl Writer<'_, '_> {
             rest = tail;
         }
         entries
+    }
+
+    /// The shortest sequence at the beginning that comes at least [`SAME`] times in a row, and how often it does.
+    fn cycle(&self, rest: &[(usize, bool)]) -> Option<(usize, usize)> {
+        (2..=CYCLE).find_map(|length| {
+            let first = rest.get(..length)?;
+            let repeats = |again: &&[(usize, bool)]| {
+                again.iter().zip(first).all(|((at, _), (first, _))| self.joins(*at) && self.like(*first, *at, true))
+            };
+            let times = rest.chunks_exact(length).take_while(repeats).count();
+            (times >= SAME).then_some((length, times))
+        })
     }
 
     fn like(&self, a: usize, b: usize, same: bool) -> bool {

@@ -253,3 +253,46 @@ fn a_program_of_the_project_keeps_its_path_and_one_of_the_system_loses_it() {
     assert_eq!(what("/home/u/run"), "/home/u/run x");
     assert_eq!(what("/usr/local/bin/claude"), "claude x");
 }
+
+#[test]
+fn a_pipeline_in_a_loop_is_a_line_for_each_of_its_commands() {
+    let mut made = Made::new(&["agent"]);
+    let agent = made.run(None, 0, &["agent"], with_role(Role::Agent, "agent"));
+    for n in 0..5 {
+        made.done(agent, 1 + n * 10, 3, &["git", "status"], tool(None, "git status"), 0);
+        made.done(agent, 2 + n * 10, 3, &["cat"], tool(None, "cat"), 0);
+    }
+    made.done(agent, 100, 1, &["ls"], tool(None, "ls"), 0);
+    let rows = report(made, 200).rows;
+    let lines: Vec<(String, u64)> = rows.iter().map(|row| (row.text.to_lossy().into_owned(), row.count)).collect();
+    let expected = [("agent", 1), ("git status", 5), ("cat", 5), ("ls", 1)];
+    assert_eq!(lines, expected.map(|(text, count)| (text.to_owned(), count)));
+}
+
+#[test]
+fn what_runs_below_an_agents_subshell_is_work_with_a_phase_and_no_idle_time() {
+    let mut made = Made::new(&["agent"]);
+    let agent = made.run(None, 0, &["agent"], with_role(Role::Agent, "agent"));
+    let shell = made.run(Some(agent), 1, &["bash", "-c", "( make )"], with_role(Role::Wrapper, "( make )"));
+    let fork = made.fork(Some(shell), 2);
+    made.done(fork, 10, 80, &["make"], tool(None, "make"), 0);
+    let report = report(made, 100);
+    assert_eq!(report.totals.idle, 20_000_000);
+    assert!(report.phases.iter().any(|phase| phase.kind == "build"), "{:?}", report.phases);
+}
+
+#[test]
+fn the_headline_names_what_the_worst_finding_is_about() {
+    let with = |why: &str| {
+        let mut made = Made::new(&["agent"]);
+        let agent = made.run(None, 0, &["agent"], with_role(Role::Agent, "agent"));
+        made.risk(agent, Severity::High, "Keys read", why);
+        report(made, 10).headline.risk
+    };
+    assert_eq!(with("A key was read. (/h/.ssh/id_rsa)"), "HIGH: Keys read: /h/.ssh/id_rsa (process 1)");
+    assert_eq!(with("The agent asks nobody. ((agent))"), "HIGH: Keys read (process 1)");
+    assert_eq!(with("A key was read."), "HIGH: Keys read (process 1)");
+    let mut made = Made::new(&["agent"]);
+    made.run(None, 0, &["agent"], with_role(Role::Agent, "agent"));
+    assert_eq!(report(made, 10).headline.risk, "none found in 1 process");
+}

@@ -49,7 +49,7 @@ pub struct ReportArgs {
     /// Use colour
     #[arg(long, value_enum, default_value_t = Color::Auto)]
     pub color: Color,
-    /// Columns to fit into; the terminal's by default, 100 elsewhere
+    /// Columns to fit into; the terminal's by default, `COLUMNS` or 100 elsewhere
     #[arg(long, value_name = "COLUMNS", value_parser = clap::value_parser!(u16).range(20..))]
     pub width: Option<u16>,
     /// Show the tree down to this depth

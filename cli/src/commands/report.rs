@@ -124,9 +124,11 @@ pub(super) fn wants_color(color: Color, to_stdout: bool) -> bool {
     }
 }
 
+/// The terminal's width; elsewhere that of `COLUMNS`, where it is set.
 pub(super) fn terminal_width() -> usize {
     if !output::stdout_is_terminal() {
-        return Options::default().width;
+        let columns = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
+        return columns.filter(|columns| (20..=1000).contains(columns)).unwrap_or(Options::default().width);
     }
     terminal_size::terminal_size().map_or(Options::default().width, |(width, _)| usize::from(width.0).max(40))
 }
