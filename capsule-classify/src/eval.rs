@@ -82,6 +82,8 @@ pub(crate) struct Eval<'r> {
     pub(crate) rules: &'r Rules,
     pub(crate) project: Option<String>,
     pub(crate) cwd: Option<String>,
+    /// Where it was before: `cd -` and `popd` go back there.
+    pub(crate) cwd_before: Option<String>,
     /// The home directory that the script began in, by its own name.
     own_home: Option<String>,
     vars: HashMap<String, Flow>,
@@ -119,6 +121,7 @@ impl<'r> Eval<'r> {
             rules,
             project,
             cwd,
+            cwd_before: None,
             own_home,
             vars: HashMap::new(),
             functions: HashMap::new(),

@@ -346,7 +346,8 @@ fn without_directory(line: &ByteString) -> ByteString {
     let program = bytes.get(..end).unwrap_or_default();
     let from = program.iter().rposition(|byte| *byte == b'/').map_or(0, |slash| slash.saturating_add(1));
     let directory = program.get(..from.saturating_sub(1)).unwrap_or_default();
-    let of_programs = directory.starts_with(b"/") && (directory.ends_with(b"/bin") || directory.ends_with(b"/sbin"));
+    let of_programs =
+        directory.starts_with(b"/") && [&b"/bin"[..], b"/sbin", b"/.bin"].iter().any(|end| directory.ends_with(end));
     if from < end && of_programs && !program.contains(&b'\'') {
         ByteString::new(bytes.get(from..).unwrap_or_default())
     } else {

@@ -228,7 +228,8 @@ fn hosts(report: &Report) -> Counted {
 
 fn paths(report: &Report) -> Counted {
     let mut things = Counted::new();
-    for file in &report.files {
+    // Caches, version control's and tools' own files, and temporary ones differ each time.
+    for file in report.files.iter().filter(|file| crate::template::own(&file.place)) {
         let shape = shape::of(file.path.as_bytes(), report.session.cwd.as_bytes());
         count(&mut things, ByteString::from(shape), None, file.count, &file.procs);
     }

@@ -24,13 +24,18 @@ impl Eval<'_> {
             | "ulimit" | "disown" | "bg" | "fg" | "logout" | "unalias" | "bind" | "complete" | "compgen" | "setopt"
             | "unsetopt" | "autoload" | "zmodload" | "emulate" | "enable" | "usleep" => Done::plumbing(),
             "cd" | "pushd" | "popd" => {
-                if let Some(to) = rest.iter().find(|arg| !arg.text.starts_with('-')) {
+                let back = name == "popd" || name == "cd" && rest.iter().any(|arg| arg.text == "-" && !arg.dynamic);
+                if back {
+                    std::mem::swap(&mut self.cwd, &mut self.cwd_before);
+                } else if let Some(to) = rest.iter().find(|arg| !arg.text.starts_with('-')) {
+                    self.cwd_before.clone_from(&self.cwd);
                     if to.dynamic {
                         self.cwd = None;
                     } else {
                         self.cwd = Some(self.at(&to.text).into_owned());
                     }
                 } else if name == "cd" {
+                    self.cwd_before.clone_from(&self.cwd);
                     self.cwd = Some("~".to_owned());
                 }
                 Done::plumbing()

@@ -207,6 +207,21 @@ fn a_root_shell_that_becomes_its_last_command_is_no_agent() {
 }
 
 #[test]
+fn going_back_is_not_going_home() {
+    let deletes_home = |code: &str| {
+        let mut play = Play::new();
+        play.start(None, &["bash", "-c", code]);
+        play.risks().iter().any(|(_, rule, _)| *rule == "destroy.home")
+    };
+    assert!(!deletes_home(
+        "git clone -q . ../clone && cd ../clone && git pull -q && cd - >/dev/null && rm -rf ../clone"
+    ));
+    assert!(!deletes_home("pushd ../clone; git pull; popd; rm -rf ../clone"));
+    assert!(deletes_home("cd && cd /srv/data && cd - && rm -rf ../me ."));
+    assert!(deletes_home("cd && rm -rf ."));
+}
+
+#[test]
 fn one_deed_is_one_finding_however_many_wrappers_it_has() {
     let mut play = Play::new();
     let root = play.start(None, &["bash", "-c", "sudo timeout 5 cat /etc/shadow"]);

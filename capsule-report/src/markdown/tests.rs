@@ -32,3 +32,19 @@ fn markup_of_the_traced_program_is_text() {
     assert_eq!(block.lines().filter(|line| line.starts_with(fence)).count(), 2, "{block}");
     assert!(fence.len() > 4);
 }
+
+#[test]
+fn many_findings_of_one_rule_are_one_line_that_counts_them() {
+    let mut made = Made::new(&["agent"]);
+    let agent = made.run(None, 0, &["agent"], with_role(Role::Agent, "agent"));
+    for n in 0..12 {
+        let command = format!("cat key{n}");
+        let proc = made.done(agent, 10 + n, 1, &["cat", &format!("key{n}")], tool(None, &command), 0);
+        made.risk(proc, Severity::High, "Key read", "why");
+        made.risk(proc, Severity::Low, &format!("Odd {n}"), "why");
+    }
+    let text = shown(made, 100);
+    assert_eq!(text.matches("**HIGH** Key read ×12: cat key0").count(), 1, "{text}");
+    assert_eq!((text.matches("**HIGH**").count(), text.matches("**LOW**").count()), (1, 7), "{text}");
+    assert!(text.contains("- … 5 more"), "{text}");
+}

@@ -150,7 +150,10 @@ fn print(rows: &[Row]) -> Result<(), Problem> {
         let time = facts.duration_seconds.map_or_else(|| "-".to_owned(), |seconds| format!("{seconds:.1} s"));
         let count = facts.processes.map_or_else(|| "-".to_owned(), |count| count.to_string());
         let risk = facts.worst.map_or("-", Severity::name);
-        let command: Vec<String> = facts.command.iter().map(escape_terminal).collect();
+        let mut command: Vec<String> = facts.command.iter().map(escape_terminal).collect();
+        if let Some(program) = command.first_mut() {
+            *program = without_directory(program);
+        }
         let command = command.join(" ");
         let number = |number: Option<u64>| number.map_or_else(|| "-".to_owned(), |number| number.to_string());
         let (files, hosts) = (number(facts.files_changed), number(facts.hosts));
@@ -162,6 +165,13 @@ fn print(rows: &[Row]) -> Result<(), Problem> {
     }
     out.flush()?;
     Ok(())
+}
+
+/// A program without the directory of programs that it is in: there is little room in a line.
+fn without_directory(program: &str) -> String {
+    let programs = |directory: &str| ["/bin", "/sbin", "/.bin"].iter().any(|end| directory.ends_with(end));
+    let name = program.rsplit_once('/').filter(|(directory, name)| programs(directory) && !name.is_empty());
+    name.map_or(program, |(_, name)| name).to_owned()
 }
 
 /// The beginning of a text that takes at most so many columns.
