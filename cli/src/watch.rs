@@ -102,6 +102,9 @@ pub fn show(mut follower: Follower, terminal: File, mut inside: Option<Inside>) 
                 Err(error) => return Err(anyhow::Error::new(error).context("could not read the terminal").into()),
             }
             (patience, drawn) = (Duration::ZERO, None);
+            if state.quit || state.suspend {
+                break; // What follows is for the shell.
+            }
         }
     }
     Ok(None)

@@ -98,6 +98,7 @@ fn ctrl_z_stops_watch_and_fg_brings_it_back() {
     bash.exp_regex("[^-]icanon").expect("the terminal is as it was");
     bash.exp_string("marker").expect("the tree is shown again");
     press(&mut bash, "q");
+    bash.exp_string("\u{1b}[?1049l").expect("the terminal is given back");
     bash.send_line("echo code=$?; exit").expect("it reads");
     bash.exp_string("code=0").expect("it ended well");
     bash.exp_eof().expect("it ends");
