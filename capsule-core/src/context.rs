@@ -157,92 +157,159 @@ pub struct Context {
     pub ns_pid: Option<u32>,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Deserialize)]
 struct ContextWire {
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     exe: Option<ByteString>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     cwd: Option<ByteString>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     ids: Option<Ids>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     user: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     group: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     tty: Option<ByteString>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     sid: Option<u32>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     pgid: Option<u32>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     cgroup: Option<ByteString>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     container: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     ns_pid: Option<u32>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     env: Option<EnvRef>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     fds: Option<Vec<OpenFile>>,
     origin: BTreeMap<Cow<'static, str>, Origin>,
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(default)]
     absent: BTreeMap<Cow<'static, str>, Cow<'static, str>>,
 }
 
-/// Takes facts apart into values, their common origin, the exceptions, and the reasons of absence.
-struct Split {
-    origins: Vec<(&'static str, Origin)>,
-    absent: BTreeMap<Cow<'static, str>, Cow<'static, str>>,
+/// The same fields, borrowed: how a context is written.
+#[derive(Serialize)]
+struct ContextLine<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    exe: Option<&'a ByteString>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cwd: Option<&'a ByteString>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ids: Option<&'a Ids>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    group: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tty: Option<&'a ByteString>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sid: Option<&'a u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pgid: Option<&'a u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cgroup: Option<&'a ByteString>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    container: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ns_pid: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    env: Option<&'a EnvRef>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fds: Option<&'a [OpenFile]>,
+    origin: Pairs<'a, Origin>,
+    #[serde(skip_serializing_if = "Pairs::is_empty")]
+    absent: Pairs<'a, &'a str>,
 }
 
-impl Split {
-    fn take<T: Clone>(&mut self, name: &'static str, fact: &Fact<T>) -> Option<T> {
-        match fact {
-            Fact::Known(value, origin) => {
-                self.origins.push((name, *origin));
-                Some(value.clone())
-            }
-            Fact::Absent(why) => {
-                self.absent.insert(Cow::Borrowed(name), why.clone());
-                None
+/// How many facts a context has.
+const FACTS: usize = 9;
+
+/// A small map in the order of its keys, without an allocation.
+struct Pairs<'a, T>([Option<(&'a str, T)>; FACTS]);
+
+impl<T: Copy> Pairs<'_, T> {
+    fn is_empty(&self) -> bool {
+        self.0.iter().all(Option::is_none)
+    }
+}
+
+impl<T: Serialize> Serialize for Pairs<'_, T> {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().flatten().map(|(name, value)| (name, value)))
+    }
+}
+
+impl Context {
+    /// The facts' origins and absences by name, in the order of the names.
+    fn provenance(&self) -> [(&'static str, Result<Origin, &str>); FACTS] {
+        fn of<T>(fact: &Fact<T>) -> Result<Origin, &str> {
+            match fact {
+                Fact::Known(_, origin) => Ok(*origin),
+                Fact::Absent(why) => Err(why),
             }
         }
+        [
+            ("cgroup", of(&self.cgroup)),
+            ("cwd", of(&self.cwd)),
+            ("env", of(&self.env)),
+            ("exe", of(&self.exe)),
+            ("fds", of(&self.fds)),
+            ("ids", of(&self.ids)),
+            ("pgid", of(&self.pgid)),
+            ("sid", of(&self.sid)),
+            ("tty", of(&self.tty)),
+        ]
     }
 
-    fn origin_map(&self) -> BTreeMap<Cow<'static, str>, Origin> {
-        let mut map = BTreeMap::new();
-        if let Some((_, first)) = self.origins.first() {
-            map.insert(Cow::Borrowed("all"), *first);
-            map.extend(self.origins.iter().filter(|(_, o)| o != first).map(|(name, o)| (Cow::Borrowed(*name), *o)));
+    /// The origin that stands for all: that of the first known fact, as they stand in a record.
+    fn first_origin(&self) -> Option<Origin> {
+        fn known<T>(fact: &Fact<T>) -> Option<Origin> {
+            match fact {
+                Fact::Known(_, origin) => Some(*origin),
+                Fact::Absent(_) => None,
+            }
         }
-        map
+        known(&self.exe)
+            .or_else(|| known(&self.cwd))
+            .or_else(|| known(&self.ids))
+            .or_else(|| known(&self.tty))
+            .or_else(|| known(&self.sid))
+            .or_else(|| known(&self.pgid))
+            .or_else(|| known(&self.cgroup))
+            .or_else(|| known(&self.env))
+            .or_else(|| known(&self.fds))
     }
 }
 
 impl Serialize for Context {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut split = Split { origins: Vec::with_capacity(9), absent: BTreeMap::new() };
-        let mut wire = ContextWire {
-            exe: split.take("exe", &self.exe),
-            cwd: split.take("cwd", &self.cwd),
-            ids: split.take("ids", &self.ids),
-            user: self.user.clone(),
-            group: self.group.clone(),
-            tty: split.take("tty", &self.tty),
-            sid: split.take("sid", &self.sid),
-            pgid: split.take("pgid", &self.pgid),
-            cgroup: split.take("cgroup", &self.cgroup),
-            container: self.container.clone(),
+        let provenance = self.provenance();
+        let all = self.first_origin();
+        // `all` sorts before every fact's name, and the fact that it is taken from is never an exception: there is room.
+        let exceptions = provenance.iter().filter_map(|(name, fact)| fact.ok().map(|origin| (*name, origin)));
+        let mut origins = all.map(|origin| ("all", origin)).into_iter().chain(exceptions.filter(|e| Some(e.1) != all));
+        let mut absences = provenance.iter().filter_map(|(name, fact)| fact.err().map(|why| (*name, why)));
+        ContextLine {
+            exe: self.exe.value(),
+            cwd: self.cwd.value(),
+            ids: self.ids.value(),
+            user: self.user.as_deref(),
+            group: self.group.as_deref(),
+            tty: self.tty.value(),
+            sid: self.sid.value(),
+            pgid: self.pgid.value(),
+            cgroup: self.cgroup.value(),
+            container: self.container.as_deref(),
             ns_pid: self.ns_pid,
-            env: split.take("env", &self.env),
-            fds: split.take("fds", &self.fds),
-            origin: BTreeMap::new(),
-            absent: BTreeMap::new(),
-        };
-        wire.origin = split.origin_map();
-        wire.absent = split.absent;
-        wire.serialize(serializer)
+            env: self.env.value(),
+            fds: self.fds.value().map(Vec::as_slice),
+            origin: Pairs(std::array::from_fn(|_| origins.next())),
+            absent: Pairs(std::array::from_fn(|_| absences.next())),
+        }
+        .serialize(serializer)
     }
 }
 

@@ -91,23 +91,23 @@ impl Environment {
 }
 
 /// How an environment stands in a record: whole the first time, by number afterwards.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct EnvironmentWire {
-    pub(crate) id: u32,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) names: Option<Vec<ByteString>>,
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub(crate) values: BTreeMap<String, ByteString>,
+#[derive(Deserialize)]
+struct EnvironmentWire {
+    id: u32,
+    #[serde(default)]
+    names: Option<Vec<ByteString>>,
+    #[serde(default)]
+    values: BTreeMap<String, ByteString>,
 }
 
-impl EnvironmentWire {
-    pub(crate) fn of(environment: &Environment, whole: bool) -> Self {
-        Self {
-            id: environment.id,
-            names: whole.then(|| environment.names.clone()),
-            values: if whole { environment.values.clone() } else { BTreeMap::new() },
-        }
-    }
+/// The same, borrowed.
+#[derive(Serialize)]
+struct EnvironmentLine<'a> {
+    id: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    names: Option<&'a [ByteString]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    values: Option<&'a BTreeMap<String, ByteString>>,
 }
 
 /// A process's environment in a record: the contents, and whether this record is the one that spells them out.
@@ -121,7 +121,13 @@ pub struct EnvRef {
 
 impl Serialize for EnvRef {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        EnvironmentWire::of(&self.environment, self.whole).serialize(serializer)
+        let environment = &self.environment;
+        EnvironmentLine {
+            id: environment.id,
+            names: self.whole.then_some(&environment.names),
+            values: Some(&environment.values).filter(|values| self.whole && !values.is_empty()),
+        }
+        .serialize(serializer)
     }
 }
 

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use serde::de::Error as _;
+use serde::ser::SerializeSeq as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::context::{Context, Snapshot};
@@ -16,79 +17,89 @@ use crate::raw::{Backend, RawBody, RawRecord};
 use crate::text::{Argv, ByteString};
 use crate::time::Timestamp;
 
+/// Defines a record's fields twice: owned, as they are read, and borrowed, as they are written. Writing is on the
+/// path of every event and copies nothing.
 macro_rules! wire {
-    ($(#[$doc:meta])* struct $name:ident { always { $($a:ident: $at:ty,)* } optional { $($o:ident: $ot:ty,)* } }) => {
-        $(#[$doc])*
-        #[derive(Serialize, Deserialize, Default)]
+    ($name:ident, $line:ident {
+        always { $($a:ident: $at:ty => $al:ty,)* }
+        optional { $($o:ident: $ot:ty => $ol:ty,)* }
+    }) => {
+        #[derive(Deserialize)]
         struct $name {
             $($a: $at,)*
-            $(#[serde(default, skip_serializing_if = "Option::is_none")] $o: Option<$ot>,)*
+            $(#[serde(default)] $o: Option<$ot>,)*
+        }
+
+        #[derive(Serialize, Default)]
+        struct $line<'a> {
+            $($a: $al,)*
+            $(#[serde(skip_serializing_if = "Option::is_none")] $o: Option<$ol>,)*
         }
     };
 }
 
 wire! {
-    struct RawWire {
+    RawWire, RawLine {
         always {
-            seq: Seq,
-            timestamp: Timestamp,
-            kind: String,
+            seq: Seq => Seq,
+            timestamp: Timestamp => Timestamp,
+            kind: String => &'a str,
         }
         optional {
-            pid: Pid,
-            ppid: Pid,
-            how: SpawnKind,
-            tid: Tid,
-            from_tid: Tid,
-            filename: ByteString,
-            argv: Argv,
-            snapshot: Snapshot,
-            errno: i32,
-            exit_code: i32,
-            signal: i32,
-            core_dumped: bool,
-            rusage: ResourceUsage,
-            effect: Effect,
-            source: Backend,
-            text: ByteString,
-            count: u64,
-            since: Timestamp,
-            reason: String,
+            pid: Pid => Pid,
+            ppid: Pid => Pid,
+            how: SpawnKind => SpawnKind,
+            tid: Tid => Tid,
+            from_tid: Tid => Tid,
+            filename: ByteString => &'a ByteString,
+            argv: Argv => &'a Argv,
+            snapshot: Snapshot => &'a Snapshot,
+            errno: i32 => i32,
+            exit_code: i32 => i32,
+            signal: i32 => i32,
+            core_dumped: bool => bool,
+            rusage: ResourceUsage => ResourceUsage,
+            effect: Effect => &'a Effect,
+            source: Backend => Backend,
+            text: ByteString => &'a ByteString,
+            count: u64 => u64,
+            since: Timestamp => Timestamp,
+            reason: String => &'a str,
         }
     }
 }
 
 wire! {
-    struct EventWire {
+    EventWire, EventLine {
         always {
-            seq: Seq,
-            timestamp: Timestamp,
-            pid: Pid,
-            ppid: Option<Pid>,
-            event_type: String,
-            command_line: Argv,
-            working_dir: Option<ByteString>,
-            exit_code: Option<i32>,
-            raw: Seq,
+            seq: Seq => Seq,
+            timestamp: Timestamp => Timestamp,
+            pid: Pid => Pid,
+            ppid: Option<Pid> => Option<Pid>,
+            event_type: String => &'a str,
+            command_line: Argv => Arguments<'a>,
+            working_dir: Option<ByteString> => Option<&'a ByteString>,
+            exit_code: Option<i32> => Option<i32>,
+            raw: Seq => Seq,
         }
         optional {
-            exe: ByteString,
-            filename: ByteString,
-            from_tid: Tid,
-            spawn: SpawnKind,
-            signal: i32,
-            core_dumped: bool,
-            errno: i32,
-            rusage: ResourceUsage,
-            call: String,
-            path: ByteString,
-            to: ByteString,
-            endpoint: Endpoint,
-            detail: String,
-            count: u64,
-            since: Timestamp,
-            reason: String,
-            context: Arc<Context>,
+            exe: ByteString => &'a ByteString,
+            filename: ByteString => &'a ByteString,
+            from_tid: Tid => Tid,
+            spawn: SpawnKind => SpawnKind,
+            signal: i32 => i32,
+            core_dumped: bool => bool,
+            errno: i32 => i32,
+            rusage: ResourceUsage => ResourceUsage,
+            call: String => &'a str,
+            path: ByteString => &'a ByteString,
+            to: ByteString => &'a ByteString,
+            endpoint: Endpoint => &'a Endpoint,
+            detail: String => &'a str,
+            count: u64 => u64,
+            since: Timestamp => Timestamp,
+            reason: String => &'a str,
+            context: Arc<Context> => &'a Context,
         }
     }
 }
@@ -108,50 +119,64 @@ fn join_status(code: Option<i32>, signal: Option<i32>, core: Option<bool>) -> Op
     }
 }
 
+/// The arguments of an event; none where it has none to speak of.
+#[derive(Default)]
+struct Arguments<'a>(Option<&'a Argv>);
+
+impl Serialize for Arguments<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.0 {
+            Some(argv) => argv.serialize(serializer),
+            None => serializer.serialize_seq(Some(0))?.end(),
+        }
+    }
+}
+
 impl Serialize for RawRecord {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut wire = RawWire { seq: self.seq, timestamp: self.timestamp, ..RawWire::default() };
-        match self.body.clone() {
+        let mut line = RawLine { seq: self.seq, timestamp: self.timestamp, ..RawLine::default() };
+        match &self.body {
             RawBody::Spawn { parent, child, how } => {
-                "spawn".clone_into(&mut wire.kind);
-                (wire.pid, wire.ppid, wire.how) = (Some(child), parent, Some(how));
+                line.kind = "spawn";
+                (line.pid, line.ppid, line.how) = (Some(*child), *parent, Some(*how));
             }
             RawBody::Thread { pid, tid } => {
-                "thread".clone_into(&mut wire.kind);
-                (wire.pid, wire.tid) = (Some(pid), Some(tid));
+                line.kind = "thread";
+                (line.pid, line.tid) = (Some(*pid), Some(*tid));
             }
             RawBody::Exec { pid, from_tid, filename, argv, snapshot } => {
-                "exec".clone_into(&mut wire.kind);
-                (wire.pid, wire.from_tid, wire.filename) = (Some(pid), from_tid, filename);
-                (wire.argv, wire.snapshot) = (Some(argv), snapshot);
+                line.kind = "exec";
+                (line.pid, line.from_tid, line.filename) = (Some(*pid), *from_tid, filename.as_ref());
+                (line.argv, line.snapshot) = (Some(argv), snapshot.as_ref());
             }
             RawBody::ExecFailed { pid, filename, argv, errno } => {
-                "exec_failed".clone_into(&mut wire.kind);
-                (wire.pid, wire.filename, wire.argv, wire.errno) = (Some(pid), filename, Some(argv), Some(errno));
+                line.kind = "exec_failed";
+                (line.pid, line.filename) = (Some(*pid), filename.as_ref());
+                (line.argv, line.errno) = (Some(argv), Some(*errno));
             }
             RawBody::Exit { pid, status, rusage } => {
-                "exit".clone_into(&mut wire.kind);
-                (wire.pid, wire.rusage) = (Some(pid), rusage);
-                (wire.exit_code, wire.signal, wire.core_dumped) = split_status(status);
+                line.kind = "exit";
+                (line.pid, line.rusage) = (Some(*pid), *rusage);
+                (line.exit_code, line.signal, line.core_dumped) = split_status(*status);
             }
             RawBody::LeftRunning { pid } => {
-                "left_running".clone_into(&mut wire.kind);
-                wire.pid = Some(pid);
+                line.kind = "left_running";
+                line.pid = Some(*pid);
             }
             RawBody::Effect { pid, effect } => {
-                "effect".clone_into(&mut wire.kind);
-                (wire.pid, wire.effect) = (Some(pid), Some(effect));
+                line.kind = "effect";
+                (line.pid, line.effect) = (Some(*pid), Some(effect));
             }
             RawBody::Line { source, text } => {
-                "line".clone_into(&mut wire.kind);
-                (wire.source, wire.text) = (Some(source), Some(text));
+                line.kind = "line";
+                (line.source, line.text) = (Some(*source), Some(text));
             }
             RawBody::Loss { count, since, reason } => {
-                "loss".clone_into(&mut wire.kind);
-                (wire.count, wire.since, wire.reason) = (Some(count), since, Some(reason));
+                line.kind = "loss";
+                (line.count, line.since, line.reason) = (Some(*count), *since, Some(reason.as_str()));
             }
         }
-        wire.serialize(serializer)
+        line.serialize(serializer)
     }
 }
 
@@ -204,48 +229,46 @@ impl<'de> Deserialize<'de> for RawRecord {
     }
 }
 
-fn event_to_wire(event: &ProcessEvent, context: Option<&Arc<Context>>) -> EventWire {
-    let mut wire = EventWire {
+fn line_of<'a>(event: &'a ProcessEvent, context: Option<&'a Context>) -> EventLine<'a> {
+    let mut line = EventLine {
         seq: event.seq,
         timestamp: event.timestamp,
         pid: event.pid,
         ppid: event.ppid,
-        event_type: event.kind.name().to_owned(),
+        event_type: event.kind.name(),
         raw: event.raw,
-        context: context.cloned(),
-        ..EventWire::default()
+        context,
+        ..EventLine::default()
     };
     match &event.kind {
-        EventKind::Spawn(how) => wire.spawn = Some(*how),
+        EventKind::Spawn(how) => line.spawn = Some(*how),
         EventKind::Exec(exec) => {
-            wire.command_line = exec.argv.clone();
-            wire.working_dir = exec.cwd.clone();
-            (wire.exe, wire.filename, wire.from_tid) = (exec.exe.clone(), exec.filename.clone(), exec.from_tid);
-            if let Some(context) = context {
-                wire.working_dir = wire.working_dir.or_else(|| context.cwd.value().cloned());
-                wire.exe = wire.exe.or_else(|| context.exe.value().cloned());
-            }
+            line.command_line = Arguments(Some(&exec.argv));
+            line.working_dir = exec.cwd.as_ref().or_else(|| context.and_then(|context| context.cwd.value()));
+            line.exe = exec.exe.as_ref().or_else(|| context.and_then(|context| context.exe.value()));
+            (line.filename, line.from_tid) = (exec.filename.as_ref(), exec.from_tid);
         }
         EventKind::ExecFailed { filename, argv, errno } => {
-            wire.command_line = argv.clone();
-            (wire.filename, wire.errno) = (filename.clone(), Some(*errno));
+            line.command_line = Arguments(Some(argv));
+            (line.filename, line.errno) = (filename.as_ref(), Some(*errno));
         }
         EventKind::Exit { status, rusage } => {
-            (wire.exit_code, wire.signal, wire.core_dumped) = split_status(*status);
-            wire.rusage = *rusage;
+            (line.exit_code, line.signal, line.core_dumped) = split_status(*status);
+            line.rusage = *rusage;
         }
         EventKind::LeftRunning => {}
         EventKind::Effect(effect) => {
-            wire.call = Some(effect.call.clone());
-            (wire.path, wire.to, wire.endpoint) = (effect.path.clone(), effect.to.clone(), effect.endpoint.clone());
-            (wire.detail, wire.errno) = (effect.detail.clone(), effect.errno);
+            line.call = Some(&effect.call);
+            (line.path, line.to) = (effect.path.as_ref(), effect.to.as_ref());
+            line.endpoint = effect.endpoint.as_ref();
+            (line.detail, line.errno) = (effect.detail.as_deref(), effect.errno);
         }
         EventKind::Gap { count, since, reason } => {
-            (wire.count, wire.since, wire.reason) = (Some(*count), *since, Some(reason.clone()));
+            (line.count, line.since, line.reason) = (Some(*count), *since, Some(reason.as_str()));
         }
-        EventKind::Diagnostic { reason } => wire.reason = Some(reason.clone()),
+        EventKind::Diagnostic { reason } => line.reason = Some(reason),
     }
-    wire
+    line
 }
 
 fn event_from_wire<E: serde::de::Error>(wire: EventWire) -> Result<EnrichedEvent, E> {
@@ -297,7 +320,7 @@ fn event_from_wire<E: serde::de::Error>(wire: EventWire) -> Result<EnrichedEvent
 /// The event alone; a tracer's snapshot is in the raw record and in the enriched event, not here.
 impl Serialize for ProcessEvent {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        event_to_wire(self, None).serialize(serializer)
+        line_of(self, None).serialize(serializer)
     }
 }
 
@@ -309,7 +332,7 @@ impl<'de> Deserialize<'de> for ProcessEvent {
 
 impl Serialize for EnrichedEvent {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        event_to_wire(&self.event, self.context.as_ref()).serialize(serializer)
+        line_of(&self.event, self.context.as_deref()).serialize(serializer)
     }
 }
 

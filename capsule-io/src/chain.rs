@@ -94,8 +94,8 @@ impl std::fmt::Display for Hash {
 /// The chain of one stream of one session: everything of a link that does not change from record to record.
 #[derive(Debug, Clone)]
 pub struct Chain {
-    /// Domain, session and stream, each with its length; then the sequence number's length, always 8.
-    prefix: Vec<u8>,
+    /// Has taken in domain, session and stream, each with its length; then the sequence number's length, always 8.
+    prefix: blake3::Hasher,
 }
 
 fn push_field(out: &mut Vec<u8>, field: &[u8]) {
@@ -112,7 +112,9 @@ impl Chain {
             push_field(&mut prefix, field.as_bytes());
         }
         prefix.extend_from_slice(&8_u64.to_le_bytes());
-        Self { prefix }
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(&prefix);
+        Self { prefix: hasher }
     }
 
     /// The value before the first record.
@@ -133,8 +135,8 @@ impl Chain {
             head.copy_from_slice(part);
             rest = tail;
         }
-        let mut hasher = blake3::Hasher::new();
-        hasher.update(&self.prefix).update(&fixed).update(bytes);
+        let mut hasher = self.prefix.clone();
+        hasher.update(&fixed).update(bytes);
         Hash(*hasher.finalize().as_bytes())
     }
 }

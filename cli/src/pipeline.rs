@@ -8,8 +8,9 @@
 //!
 //! Each arrow is a bus that drops nothing for these subscribers; each box is a task of one `Supervisor`. A task ends
 //! when its input closes, after passing on what it held; nothing cancels it. Only the tracer can be told to stop, and
-//! only the supervisor says how the session ended.
+//! only the supervisor says how the session ended. All of them share one thread that gives way to the traced program.
 
+mod background;
 mod drive;
 mod fold;
 pub mod signals;
@@ -71,7 +72,8 @@ pub async fn run(
     let mut tracked = Bus::new("tracked", capacity::TRACKED);
     let mut risks = Bus::new("risks", capacity::RISKS);
     let mut actions = Bus::new("actions", capacity::ACTIONS);
-    let mut tasks = Supervisor::new();
+    let background = background::start();
+    let mut tasks = Supervisor::new(background.handle());
 
     tasks.record(StreamName::Raw, record(raw.subscribe(WhenFull::Block), session.stream(StreamName::Raw)?));
     tasks.record(StreamName::Events, record(events.subscribe(WhenFull::Block), session.stream(StreamName::Events)?));

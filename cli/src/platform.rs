@@ -9,12 +9,18 @@ pub(crate) const NO_ATIME: c_int = nix::libc::O_NOATIME;
 #[cfg(not(target_os = "linux"))]
 pub(crate) const NO_ATIME: c_int = 0;
 
-/// Lets everybody else go first from now on. The niceness is the calling thread's, and of what it starts.
+/// How much nicer than the rest of Capsule: enough that the scheduler prefers the traced program by far, and not so much
+/// that others who want every core bring the recording to a stop.
+#[cfg(target_os = "linux")]
+const NICER: i32 = 10;
+
+/// Makes the calling thread, and what it starts, nicer (`setpriority(2)`). On Linux niceness belongs to a thread.
 #[cfg(target_os = "linux")]
 pub(crate) fn give_way() {
+    let now = rustix::process::getpriority_process(None).unwrap_or(0);
     // A system that refuses leaves it as it is: the work gets done all the same.
-    let _refused = rustix::process::setpriority_process(None, 10);
+    rustix::process::setpriority_process(None, now.saturating_add(NICER).min(19)).unwrap_or(());
 }
-/// Lets nobody go first: niceness would be the whole process's.
+/// Nothing: elsewhere niceness would be the whole process's.
 #[cfg(not(target_os = "linux"))]
-pub(crate) fn give_way() {}
+pub(crate) const fn give_way() {}

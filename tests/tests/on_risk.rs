@@ -26,6 +26,18 @@ fn each_finding_is_handed_over_and_the_command_is_no_part_of_the_tree() {
     assert_eq!(home.capsule(["verify"]).status.code(), Some(0));
 }
 
+/// The pipeline's thread is nicer than the rest of Capsule; what the user has run is not.
+#[test]
+fn the_command_is_as_nice_as_capsule() {
+    let home = Home::new();
+    let seen = home.path().join("nice");
+    let output =
+        home.capsule(["run", "-q", "--on-risk", "high", &format!("nice >'{}'", seen.display()), "sh", "-c", KEY]);
+    assert_eq!(output.status.code(), Some(3), "{}", stderr(&output));
+    let own = std::process::Command::new("nice").output().expect("nice runs");
+    assert_eq!(std::fs::read(&seen).expect("it was run"), own.stdout);
+}
+
 #[test]
 fn a_command_that_fails_is_reported_and_changes_nothing_else() {
     let home = Home::new();

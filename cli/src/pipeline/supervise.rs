@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use capsule_core::{StreamName, StreamSeal};
 use capsule_io::StoreError;
 use capsule_report::SessionView;
+use tokio::runtime::Handle;
 use tokio::task::{Id, JoinError, JoinSet};
 
 use super::Recorded;
@@ -29,12 +30,14 @@ enum Done {
 /// Owns every task of a session.
 pub(super) struct Supervisor {
     tasks: JoinSet<Done>,
+    runtime: Handle,
     names: HashMap<Id, String>,
 }
 
 impl Supervisor {
-    pub(super) fn new() -> Self {
-        Self { tasks: JoinSet::new(), names: HashMap::new() }
+    /// A supervisor of tasks that run on `runtime`.
+    pub(super) fn new(runtime: Handle) -> Self {
+        Self { tasks: JoinSet::new(), runtime, names: HashMap::new() }
     }
 
     pub(super) fn stage(&mut self, name: &str, task: impl Future<Output = ()> + Send + 'static) {
@@ -60,7 +63,7 @@ impl Supervisor {
     }
 
     fn spawn(&mut self, name: String, task: impl Future<Output = Done> + Send + 'static) {
-        let handle = self.tasks.spawn(task);
+        let handle = self.tasks.spawn_on(task, &self.runtime);
         self.names.insert(handle.id(), name);
     }
 
