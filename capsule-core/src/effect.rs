@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::file::FileState;
 use crate::text::ByteString;
 
 /// The kind of an effect; in JSON it is the record's `event_type`.
@@ -99,4 +100,7 @@ pub struct Effect {
     /// Error number where the call failed; absent where it succeeded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub errno: Option<i32>,
+    /// What was there before, with `--snapshots`: at `to` for a rename, at `path` for everything else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<Box<FileState>>,
 }

@@ -17,6 +17,7 @@ mod effect;
 mod environ;
 mod event;
 pub mod exit;
+mod file;
 mod finding;
 mod id;
 pub mod quote;
@@ -36,14 +37,15 @@ pub use environ::{EnvRef, EnvTable, Environment, is_allowed_value};
 pub use event::{
     Anomaly, EnrichedEvent, EventKind, ExecInfo, ExitStatus, ProcessEvent, ResourceUsage, SpawnKind, TrackedEvent,
 };
+pub use file::{FileKind, FileState};
 pub use finding::{
     ActionEvent, ActionPhase, Evidence, Finding, Label, Resource, ResourceKind, RiskEvent, Role, Severity, Workflow,
 };
 pub use id::{Pid, ProcId, Seq, SessionId, SessionIdError, Tid};
 pub use raw::{Backend, RawBody, RawRecord};
 pub use session::{
-    Coverage, FORMAT_VERSION, FormatVersion, GitState, HostInfo, LeftRunning, SessionMetadata, SessionStatus,
-    StreamName, StreamSeal, TracerInfo, TreeChange, TreeChangeKind, UserInfo, WorkTree,
+    Coverage, EndedFile, FORMAT_VERSION, FormatVersion, GitState, HostInfo, LeftRunning, SessionMetadata,
+    SessionStatus, Snapshots, StreamName, StreamSeal, TracerInfo, TreeChange, TreeChangeKind, UserInfo, WorkTree,
 };
 pub use source::{NoProc, ProcSource};
 pub use stage::{Stage, run_to_end};

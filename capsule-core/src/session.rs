@@ -9,6 +9,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::event::ExitStatus;
+use crate::file::FileState;
 use crate::finding::Severity;
 use crate::id::{Pid, ProcId, SessionId};
 use crate::raw::Backend;
@@ -228,9 +229,38 @@ pub struct SessionMetadata {
     /// Which files of the work tree changed, where that was compared: only where effects are not recorded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub work_tree: Option<WorkTree>,
+    /// What was kept with `--snapshots`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub snapshots: Option<Snapshots>,
     /// What others did to the session's files while it was recorded, each in plain words.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub disturbances: Vec<String>,
+}
+
+/// The contents in `before/`, and what the changed files were when the session ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Snapshots {
+    /// How many contents were kept.
+    pub kept: u64,
+    /// How many bytes they have.
+    pub bytes: u64,
+    /// How many were not kept: too large, or no room. The effects say which and why.
+    pub not_kept: u64,
+    /// BLAKE3 of the contents' names, in order, each with a newline; 64 hex digits.
+    pub names: String,
+    /// The changed files when the session ended.
+    pub ended: Vec<EndedFile>,
+    /// How many more were changed.
+    pub more: u64,
+}
+
+/// A changed file when the session ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EndedFile {
+    /// Its path.
+    pub path: ByteString,
+    /// What it was.
+    pub state: FileState,
 }
 
 /// A work tree before and after the command. Says what changed, not who did it, nor what changed back.

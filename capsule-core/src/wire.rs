@@ -12,6 +12,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::context::{Context, Snapshot};
 use crate::effect::{Effect, EffectKind, Endpoint};
 use crate::event::{EnrichedEvent, EventKind, ExecInfo, ExitStatus, ProcessEvent, ResourceUsage, SpawnKind};
+use crate::file::FileState;
 use crate::id::{Pid, Seq, Tid};
 use crate::raw::{Backend, RawBody, RawRecord};
 use crate::text::{Argv, ByteString};
@@ -96,6 +97,7 @@ wire! {
             to: ByteString => &'a ByteString,
             endpoint: Endpoint => &'a Endpoint,
             detail: String => &'a str,
+            before: Box<FileState> => &'a FileState,
             count: u64 => u64,
             since: Timestamp => Timestamp,
             reason: String => &'a str,
@@ -262,6 +264,7 @@ fn line_of<'a>(event: &'a ProcessEvent, context: Option<&'a Context>) -> EventLi
             (line.path, line.to) = (effect.path.as_ref(), effect.to.as_ref());
             line.endpoint = effect.endpoint.as_ref();
             (line.detail, line.errno) = (effect.detail.as_deref(), effect.errno);
+            line.before = effect.before.as_deref();
         }
         EventKind::Gap { count, since, reason } => {
             (line.count, line.since, line.reason) = (Some(*count), *since, Some(reason.as_str()));
@@ -308,6 +311,7 @@ fn event_from_wire<E: serde::de::Error>(wire: EventWire) -> Result<EnrichedEvent
                 endpoint: wire.endpoint,
                 detail: wire.detail,
                 errno: wire.errno,
+                before: wire.before,
             })),
             None => return Err(E::custom(format!("unknown event type `{}`", other.escape_default()))),
         },

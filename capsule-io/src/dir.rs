@@ -207,6 +207,11 @@ impl Dir {
             .map_err(|errno| StoreError::io("remove", &self.path.join(name), errno.into()))
     }
 
+    /// Its descriptor.
+    pub(crate) fn into_fd(self) -> OwnedFd {
+        self.fd
+    }
+
     /// Where it was when it was opened.
     pub(crate) fn path(&self) -> &Path {
         &self.path

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use capsule_core::{
     Argv, Backend, ByteString, FORMAT_VERSION, HostInfo, Pid, ProcessTree, SessionId, SessionMetadata, SessionStatus,
-    StreamName, StreamSeal, Timestamp, TracerInfo, UserInfo,
+    Snapshots, StreamName, StreamSeal, Timestamp, TracerInfo, UserInfo,
 };
 use serde::Serialize;
 
@@ -63,6 +63,29 @@ impl Home {
         session.seal(metadata, ends, &ProcessTree::default()).unwrap().id().clone()
     }
 
+    /// A session that kept these contents.
+    pub(crate) fn sealed_with_contents(&self, second: u64, contents: &[&str]) -> SessionId {
+        let (session, mut metadata) = self.begin(second);
+        drop(session.make_before().unwrap());
+        let mut names: Vec<String> = Vec::new();
+        for content in contents {
+            let name = blake3::hash(content.as_bytes()).to_hex().to_string();
+            fs::write(session.path().join("before").join(&name), content).unwrap();
+            names.push(name);
+        }
+        names.sort();
+        metadata.snapshots = Some(Snapshots {
+            kept: names.len() as u64,
+            bytes: contents.iter().map(|content| content.len() as u64).sum(),
+            not_kept: 0,
+            names: crate::names_digest(names.iter().map(String::as_str)),
+            ended: Vec::new(),
+            more: 0,
+        });
+        let ends = write(&session, 1);
+        session.seal(metadata, ends, &ProcessTree::default()).unwrap().id().clone()
+    }
+
     pub(crate) fn path(&self, id: &SessionId, name: &str) -> PathBuf {
         self.store.home().join("runs").join(id.as_str()).join(name)
     }
@@ -115,6 +138,7 @@ pub(crate) fn metadata(id: SessionId, started: Timestamp) -> SessionMetadata {
         tree: None,
         keyed: None,
         work_tree: None,
+        snapshots: None,
         disturbances: Vec::new(),
     }
 }

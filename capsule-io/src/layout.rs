@@ -8,6 +8,7 @@
 //!         ├── metadata.json         0600  unsealed while incomplete; sealed by its last field
 //!         ├── raw.jsonl … actions.jsonl   chained streams
 //!         ├── tree.json                   the labelled tree
+//!         ├── before/                     0700, contents by their BLAKE3, with --snapshots only
 //!         ├── seals.jsonl                 keyed seals, with --key only
 //!         ├── statement.dsse.json         signed statement, with --sign only
 //!         └── lock                        held (flock) by the recorder while it runs
@@ -27,6 +28,8 @@ pub const LEDGER: &str = "ledger.jsonl";
 pub const METADATA: &str = "metadata.json";
 /// A session's labelled tree.
 pub const TREE: &str = "tree.json";
+/// The directory of contents that were kept, each named by its BLAKE3.
+pub const BEFORE: &str = "before";
 /// The keyed seals of a session, where it has any.
 pub const SEALS: &str = "seals.jsonl";
 /// The signed statement about a session, where there is one.

@@ -11,6 +11,7 @@
 //! No stage logic, no report, no tracer: this crate knows records only as things that serialise and carry a number.
 //! Nothing here deletes a session unasked.
 
+mod before;
 pub mod bus;
 pub mod chain;
 mod dir;
@@ -37,6 +38,7 @@ mod store;
 mod verify;
 mod writer;
 
+pub use before::names_digest;
 pub use bus::{Batch, Bus, BusStats, Monitor, Poll, Publisher, Subscription, WhenFull, capacity};
 pub use error::StoreError;
 pub use format::readable;

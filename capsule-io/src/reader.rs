@@ -108,6 +108,14 @@ impl SessionReader {
         serde_json::from_slice(&bytes).map_err(|source| StoreError::Json { path: self.dir.path().join(TREE), source })
     }
 
+    /// A content that was kept, by its name: BLAKE3, 64 lower-case hex digits. Whoever uses it checks it against its name.
+    ///
+    /// # Errors
+    /// When the name is none, or the content is not there.
+    pub fn content(&self, name: &str) -> Result<File, StoreError> {
+        crate::before::open(&self.dir, name)
+    }
+
     /// Raw records, each with its whole environment.
     ///
     /// # Errors

@@ -8,10 +8,11 @@ use std::path::Path;
 use capsule_core::{SessionId, Timestamp};
 use serde::Serialize;
 
+use crate::before;
 use crate::chain::{Hash, split_seal};
 use crate::dir::Dir;
 use crate::error::StoreError;
-use crate::layout::METADATA;
+use crate::layout::{BEFORE, METADATA};
 use crate::ledger::{self, LedgerKind};
 use crate::reader::{SessionState, is_locked};
 use crate::store::{Store, open_for_writing};
@@ -153,7 +154,7 @@ fn remove(home: &Dir, runs: &Dir, id: &SessionId, now: Timestamp) -> Result<(), 
     }
     let names = dir.names()?;
     // Looked at before anything is done: a directory with strangers' directories in it is not ours to remove.
-    if let Some(stranger) = names.iter().find(|name| dir.is_dir(name)) {
+    if let Some(stranger) = names.iter().find(|name| *name != BEFORE && dir.is_dir(name)) {
         let path = dir.path().join(stranger);
         return Err(StoreError::WrongKind { path, found: "a directory", wanted: "a file" });
     }
@@ -162,7 +163,11 @@ fn remove(home: &Dir, runs: &Dir, id: &SessionId, now: Timestamp) -> Result<(), 
     let aside = format!("{PRUNED}{}", id.as_str());
     runs.rename(id.as_str(), &aside)?;
     for name in names {
-        dir.remove(&name)?;
+        if dir.is_dir(&name) {
+            before::remove(&dir)?;
+        } else {
+            dir.remove(&name)?;
+        }
     }
     runs.remove_dir(&aside)?;
     runs.sync()
@@ -174,8 +179,9 @@ fn seal_of(bytes: &[u8]) -> Option<Hash> {
 
 /// How many bytes a session's files have.
 fn size(path: &Path) -> u64 {
-    let Ok(entries) = std::fs::read_dir(path) else { return 0 };
-    entries
+    let of = |path: &Path| std::fs::read_dir(path).into_iter().flatten();
+    of(path)
+        .chain(of(&path.join(BEFORE)))
         .flatten()
         .filter_map(|entry| entry.metadata().ok())
         .filter(std::fs::Metadata::is_file)

@@ -7,19 +7,21 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
 use capsule_core::{ProcessTree, SessionId, SessionMetadata, StreamName, StreamSeal, Timestamp};
 use serde::Serialize;
 
+use crate::before;
 use crate::chain::{Chain, Hash, SEAL_FIELD, STREAM_DOMAIN, push_field_hash, seal};
 use crate::dir::{Dir, LOCK_LIMIT, Pending, lock_within};
 use crate::error::StoreError;
 use crate::guard::{self, Disturbance, LedgerMark};
 use crate::key::SessionKey;
 use crate::keyed::{self, Progress, Sealing, Watched};
-use crate::layout::{METADATA, RUNS, SEALS, TREE, stream_file};
+use crate::layout::{BEFORE, METADATA, RUNS, SEALS, TREE, stream_file};
 use crate::ledger::{self, LedgerKind};
 use crate::store;
 use crate::writer::ChainWriter;
@@ -95,6 +97,14 @@ impl SessionWriter<Unsealed> {
         let watched = self.state.streams.get(&stream).ok_or(StoreError::StreamNotEnded { stream })?;
         let path = self.dir.path().join(stream_file(stream));
         Ok(ChainWriter::new(watched, path, &self.id))
+    }
+
+    /// Makes the directory for contents that are kept.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub fn make_before(&self) -> Result<OwnedFd, StoreError> {
+        Ok(self.dir.make_dir(BEFORE, true)?.into_fd())
     }
 
     /// Seals the session with an evolving key as well, now, at every interval, and at the end.
@@ -204,6 +214,9 @@ impl SessionWriter<Unsealed> {
         push_field_hash(&mut bytes, SEAL_FIELD, seal);
         bytes.push(b'\n');
 
+        if metadata.snapshots.is_some() {
+            before::sync(&self.dir)?;
+        }
         let mut sealed = self.dir.stage(&bytes, false)?;
         let streams = self.state.streams.values().map(|watched| &*watched.file);
         sync_together(streams.chain([tree.file(), sealed.file()]), &self.dir)?;

@@ -14,6 +14,7 @@ use std::io::Read as _;
 
 use capsule_core::{SessionId, StreamName};
 
+use crate::before;
 use crate::chain::Hash;
 use crate::dir::Dir;
 use crate::error::StoreError;
@@ -82,6 +83,9 @@ pub fn verify(session: &SessionReader, options: &VerifyOptions<'_>) -> Result<Ve
     }
     if let Seals::Fit(sealed) = &account.seals {
         check_tree(dir, sealed.tree.as_deref(), &mut problems)?;
+        if let Some(snapshots) = &sealed.snapshots {
+            before::check(dir, snapshots, &mut problems)?;
+        }
     }
     let (fact, problem) = check_ledger(session.id(), &account, ledger.as_ref());
     problems.extend(problem);

@@ -89,6 +89,7 @@ impl Made {
             tree: None,
             keyed: None,
             work_tree: None,
+            snapshots: None,
             disturbances: Vec::new(),
         };
         Self {
@@ -226,6 +227,7 @@ impl Made {
             endpoint: None,
             detail: None,
             errno: None,
+            before: None,
         };
         self.push(Some(proc), at, EventKind::Effect(Arc::new(effect)), None)
     }
@@ -239,6 +241,7 @@ impl Made {
             endpoint: Some(Endpoint { protocol: "tcp".to_owned(), host: ByteString::from(host), port: Some(port) }),
             detail: None,
             errno: None,
+            before: None,
         };
         self.push(Some(proc), at, EventKind::Effect(Arc::new(effect)), None)
     }

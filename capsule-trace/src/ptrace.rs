@@ -6,6 +6,7 @@
 
 mod arch;
 pub(crate) mod attach;
+mod before;
 mod calls;
 mod effects;
 mod engine;
@@ -31,6 +32,7 @@ use crate::command::sys::Held;
 use crate::command::{Inherited, Launch};
 use crate::daemon;
 use crate::error::TraceError;
+use crate::keep::Keeper;
 use crate::running;
 use crate::sink::RawSink;
 use crate::tracer::{Control, EffectLevel, Linger, Outcome, Running, StayWith, TraceOptions, Tracer};
@@ -143,11 +145,12 @@ async fn run(
     let for_thread = Arc::clone(&shared);
     let stay_with = daemon::wanted(&options).cloned();
     let recorders = options.recorders.clone();
+    let keeper = options.snapshots.clone();
     let thread = std::thread::Builder::new()
         .name("capsule-ptrace".to_owned())
         .spawn(move || {
             let lost = sink.clone();
-            let ended = trace(&launch, &plan, &recorders, stay_with, for_thread, sink, control);
+            let ended = trace(&launch, &plan, (&recorders, keeper), stay_with, for_thread, sink, control);
             let _unheard = done_tx.send(ended.map(|summary| outcome(summary, &plan, lost.lost())));
         })
         .map_err(|source| TraceError::System { action: "start the tracer's thread", source })?;
@@ -298,7 +301,7 @@ async fn insist(shared: &Shared, order: Order, done: &mut Done) -> Option<Result
 fn trace(
     launch: &Launch,
     plan: &Plan,
-    recorders: &[Pid],
+    (recorders, keeper): (&[Pid], Option<Arc<Keeper>>),
     stay_with: Option<StayWith>,
     shared: Arc<Shared>,
     sink: RawSink,
@@ -313,7 +316,7 @@ fn trace(
         while sys::wait(true).is_ok() {}
         return Err(refused);
     }
-    let effects = plan.filter.as_ref().map(|_| Effects::new(&plan.calls, recorders));
+    let effects = plan.filter.as_ref().map(|_| Effects::new(&plan.calls, recorders).keeping(keeper));
     let engine = Engine::new(root, shared, sink, control, effects, stay_with);
     let released = held.release().map_err(|source| TraceError::System { action: "release the child", source })?;
     let summary = engine.run().map_err(|source| TraceError::System { action: "wait for traced processes", source })?;

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::command::Launch;
 use crate::error::TraceError;
+use crate::keep::Keeper;
 use crate::sink::RawSink;
 
 /// A running recording: resolves when the root has ended and its descendants ended or were let go.
@@ -104,6 +105,8 @@ pub struct TraceOptions {
     pub no_new_privs: bool,
     /// Capsule's own processes: signals to them, and handles on them, are effects.
     pub recorders: Vec<Pid>,
+    /// Keeps what calls are about to destroy; only ptrace, with effects.
+    pub snapshots: Option<Arc<Keeper>>,
     /// How large the kernel's ring buffer is, for a tracer that has one (eBPF); rounded up to a power of two, 64 KiB to 1 GiB.
     pub ring_bytes: usize,
 }
@@ -121,6 +124,7 @@ impl Default for TraceOptions {
             stay_with: None,
             no_new_privs: false,
             recorders: Vec::new(),
+            snapshots: None,
             ring_bytes: DEFAULT_RING_BYTES,
         }
     }

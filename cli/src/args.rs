@@ -19,7 +19,7 @@ pub use config::{ConfigArgs, ConfigCommand};
 pub use live::{AttachArgs, ShimArgs, ShimCommand, ShimExecArgs, TailArgs, WatchArgs};
 pub use read::{
     Color, CompletionsArgs, DiffArgs, DoctorArgs, ExportArgs, Format, ImportArgs, ImportFrom, KeyArgs, KeyCommand,
-    ListArgs, ManArgs, PruneArgs, ReportArgs, SchemaArgs, VerifyArgs, WhyArgs,
+    ListArgs, ManArgs, PruneArgs, ReportArgs, SchemaArgs, UndoArgs, VerifyArgs, WhyArgs,
 };
 pub use record::{EffectsArg, RecordArgs, TracerArg};
 pub use rules::{RuleArgs, RulesArgs, RulesCommand};
@@ -56,6 +56,8 @@ pub enum Command {
     Report(ReportArgs),
     /// Say who changed a file, contacted a host or ran as a process, and for whom
     Why(WhyArgs),
+    /// Take back what a session changed in files, after saying what (needs run --snapshots)
+    Undo(UndoArgs),
     /// Answer the standard questions about a session in plain words, without any model
     Explain(ExplainArgs),
     /// Talk with a model of your choice about a session

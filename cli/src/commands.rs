@@ -21,6 +21,7 @@ mod run;
 mod schema;
 mod shim;
 mod tail;
+mod undo;
 mod verify;
 mod watch;
 mod why;
@@ -53,6 +54,7 @@ pub fn dispatch(command: Command) -> Outcome {
         Command::Attach(args) => attach::exec(args),
         Command::Shim(args) => shim::exec(args),
         Command::Report(args) => report::exec(&args),
+        Command::Undo(args) => undo::exec(&args),
         Command::Why(args) => why::exec(&args),
         Command::Explain(args) => explain::exec(&args),
         Command::Chat(args) => chat::exec(&args),

@@ -11,6 +11,7 @@
 //! - [`load`]: a stored session, folded again
 //! - [`pipeline`]: every queue and task of one session, and who decides how it ended
 //! - `platform`: what differs between operating systems
+//! - [`undo`]: what a session changed, taken back
 //! - [`watch`]: the live view of a session
 //! - [`on_risk`]: findings handed to a command of the user's
 //! - [`output`]: the one door to stdout and stderr
@@ -33,6 +34,7 @@ pub mod pipeline;
 mod platform;
 pub mod recording;
 pub mod rules;
+pub mod undo;
 pub mod watch;
 pub mod worktree;
 

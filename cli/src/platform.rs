@@ -24,3 +24,10 @@ pub(crate) fn give_way() {
 /// Nothing: elsewhere niceness would be the whole process's.
 #[cfg(not(target_os = "linux"))]
 pub(crate) const fn give_way() {}
+
+/// The flag of `open(2)` with which a directory is only passed through, which needs no right to read it.
+#[cfg(target_os = "linux")]
+pub(crate) const PASS: c_int = nix::libc::O_PATH;
+/// The flag of `open(2)` with which a directory is only passed through; here it is read.
+#[cfg(not(target_os = "linux"))]
+pub(crate) const PASS: c_int = nix::libc::O_RDONLY;

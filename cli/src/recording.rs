@@ -18,7 +18,7 @@ use capsule_io::{Disturbance, INTERVAL, SealingKey, SigningKey, Store};
 use capsule_parse::Parser;
 use capsule_report::SessionView;
 use capsule_trace::handoff::Recorder;
-use capsule_trace::{Control, Launch, Outcome, TraceError, Tracer};
+use capsule_trace::{Control, Keeper, Launch, Outcome, TraceError, Tracer};
 use capsule_track::Tracker;
 use tokio::sync::watch;
 
@@ -29,6 +29,7 @@ use crate::on_risk::{self, OnRisk};
 use crate::output;
 use crate::pipeline::signals::{Root, Signals};
 use crate::pipeline::{self, Failure, Stages};
+use crate::undo;
 use crate::worktree;
 
 /// Everything a session needs to begin.
@@ -51,6 +52,8 @@ pub struct Recording {
     pub reads: bool,
     /// Whether the work tree is compared before and after.
     pub compare: bool,
+    /// What keeps contents for `capsule undo`, where that is asked for.
+    pub snapshots: Option<Arc<Keeper>>,
     /// How many bytes of captures may wait.
     pub buffer: usize,
     /// Whether signals to Capsule are passed on; not for imports.
@@ -119,6 +122,11 @@ pub async fn record(recording: Recording) -> Result<Finished, Problem> {
     if let Some(path) = &recording.key {
         session.seal_with_key(SealingKey::take_from(path, &metadata.id)?, INTERVAL, &metadata)?;
     }
+
+    if let Some(keeper) = &recording.snapshots {
+        keeper.keep_in(session.make_before()?);
+    }
+    let keeper = recording.snapshots;
 
     let enricher = Enricher::new(recording.procs).redacting(redactor.clone());
     let mut parser = Parser::new();
@@ -190,6 +198,10 @@ pub async fn record(recording: Recording) -> Result<Finished, Problem> {
             let failure = Failure { stage: "tracer".to_owned(), reason: reason.clone() };
             (Err(TraceError::BrokeOff { backend, because: reason }), Some(failure))
         }
+    };
+    metadata.snapshots = match (keeper, store.session(&metadata.id)) {
+        (Some(keeper), Ok(session)) => Some(undo::snapshots(&keeper, &session)),
+        _ => None,
     };
     end(&mut metadata, recorded.view.as_ref(), &outcome, failure.as_ref(), interrupted.get().copied());
     let mut failure = failure;
@@ -264,6 +276,7 @@ fn begin(recording: &Recording, redactor: &mut Redactor, id: SessionId, started:
         tree: None,
         keyed: None,
         work_tree: None,
+        snapshots: None,
         disturbances: Vec::new(),
     }
 }
@@ -379,6 +392,7 @@ pub(crate) fn tests_metadata(id: SessionId) -> SessionMetadata {
         keep_secrets: true,
         reads: true,
         compare: false,
+        snapshots: None,
         buffer: 1 << 20,
         forward_signals: false,
         imported: None,

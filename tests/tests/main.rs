@@ -28,4 +28,5 @@ mod tamper;
 mod terminal;
 mod tidy;
 mod transparency;
+mod undo;
 mod watching;

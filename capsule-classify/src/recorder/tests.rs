@@ -98,7 +98,16 @@ fn a_recorder_that_is_not_known_still_makes_rules() {
 
 fn effect(kind: EffectKind, path: &str, detail: Option<&str>, errno: Option<i32>) -> Effect {
     let path = (!path.is_empty()).then(|| path.into());
-    Effect { kind, call: "call".to_owned(), path, to: None, endpoint: None, detail: detail.map(str::to_owned), errno }
+    Effect {
+        kind,
+        call: "call".to_owned(),
+        path,
+        to: None,
+        endpoint: None,
+        detail: detail.map(str::to_owned),
+        errno,
+        before: None,
+    }
 }
 
 #[test]
@@ -155,6 +164,7 @@ fn whoever_changes_the_settings_weakens_later_sessions() {
         endpoint: None,
         detail: None,
         errno: None,
+        before: None,
     };
     assert_eq!(guarded.touched(&effect, false).map(|(severity, _)| severity), Some(Severity::High));
     assert_eq!(guarded.touched(&effect, true), None);

@@ -89,6 +89,7 @@ impl Play {
             endpoint,
             detail: None,
             errno: None,
+            before: None,
         };
         self.event(proc, EventKind::Effect(Arc::new(effect)));
     }

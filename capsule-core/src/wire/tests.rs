@@ -101,7 +101,11 @@ prop_compose! {
         (path, to, endpoint) in (option::of(bytes()), option::of(bytes()), option::of(endpoint())),
         (detail, errno) in any::<(Option<String>, Option<i32>)>(),
     ) -> Effect {
-        Effect { kind: EffectKind::ALL[index].0, call, path, to, endpoint, detail, errno }
+        let before = errno.map(|errno| {
+            let target = path.clone();
+            Box::new(crate::FileState { size: Some(errno.unsigned_abs().into()), target, ..crate::FileState::absent() })
+        });
+        Effect { kind: EffectKind::ALL[index].0, call, path, to, endpoint, detail, errno, before }
     }
 }
 

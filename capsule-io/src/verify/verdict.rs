@@ -111,7 +111,7 @@ pub struct Problem {
 }
 
 impl Problem {
-    pub(super) fn file(file: &str, damage: Damage) -> Self {
+    pub(crate) fn file(file: &str, damage: Damage) -> Self {
         Self { file: file.to_owned(), line: None, record: None, damage, detail: None }
     }
 
@@ -119,7 +119,7 @@ impl Problem {
         Self { file: file.to_owned(), line: Some(line), record: Some(record), damage, detail: None }
     }
 
-    pub(super) fn because(mut self, detail: impl Into<String>) -> Self {
+    pub(crate) fn because(mut self, detail: impl Into<String>) -> Self {
         // It may quote what somebody else wrote, and is read on a terminal.
         self.detail = Some(capsule_core::escape_terminal(detail.into().as_bytes()));
         self

@@ -107,6 +107,7 @@ pub(super) fn effect(name: &[u8], text: &[u8], outcome: Outcome, cwd: Option<&By
         endpoint: None,
         detail: None,
         errno,
+        before: None,
     };
     match shape(name)? {
         Shape::Path(kind) => {

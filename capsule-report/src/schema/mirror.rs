@@ -264,6 +264,34 @@ pub(crate) struct Effect {
     endpoint: Option<Endpoint>,
     detail: Option<String>,
     errno: Option<i32>,
+    before: Option<FileState>,
+}
+
+/// What was at a path; with `--snapshots`, before a call changed it and when the session ended.
+#[derive(JsonSchema)]
+pub(crate) struct FileState {
+    kind: FileKind,
+    /// The twelve lowest bits.
+    mode: Option<u32>,
+    uid: Option<u32>,
+    gid: Option<u32>,
+    size: Option<u64>,
+    /// BLAKE3, 64 hex digits: the content's name in `before/`.
+    content: Option<String>,
+    /// What a symbolic link holds.
+    target: Option<Bytes>,
+    /// Why the content was not kept.
+    not_kept: Option<String>,
+}
+
+#[derive(JsonSchema)]
+#[schemars(rename_all = "lowercase")]
+pub(crate) enum FileKind {
+    Absent,
+    File,
+    Directory,
+    Link,
+    Other,
 }
 
 #[derive(JsonSchema)]
@@ -317,6 +345,8 @@ pub(crate) struct Event {
     to: Option<Bytes>,
     endpoint: Option<Endpoint>,
     detail: Option<String>,
+    /// What was there before, with `--snapshots`: at `to` for a rename.
+    before: Option<FileState>,
     count: Option<u64>,
     since: Option<u64>,
     reason: Option<String>,
@@ -539,9 +569,32 @@ pub(crate) struct Metadata {
     keyed: Option<String>,
     /// Which files of the work tree changed; only where effects were not recorded.
     work_tree: Option<WorkTree>,
+    /// What was kept with `--snapshots`.
+    snapshots: Option<Snapshots>,
     /// What others did to the session's files while it was recorded, each in plain words.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     disturbances: Vec<String>,
+}
+
+#[derive(JsonSchema)]
+pub(crate) struct Snapshots {
+    /// How many contents are in `before/`.
+    kept: u64,
+    bytes: u64,
+    /// How many were not kept.
+    not_kept: u64,
+    /// BLAKE3 of the contents' names, in order, each with a newline; 64 hex digits.
+    names: String,
+    /// The changed files when the session ended.
+    ended: Vec<EndedFile>,
+    /// How many more were changed.
+    more: u64,
+}
+
+#[derive(JsonSchema)]
+pub(crate) struct EndedFile {
+    path: Bytes,
+    state: FileState,
 }
 
 #[derive(JsonSchema)]

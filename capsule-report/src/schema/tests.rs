@@ -1,6 +1,6 @@
 use capsule_core::{
-    Backend, ByteString, Context, Effect, EffectKind, Endpoint, EnvTable, EventKind, ExitStatus, Fact, Ids, Origin,
-    Pid, RawBody, RawRecord, ResourceUsage, Seq, Snapshot, SpawnKind, Timestamp,
+    Backend, ByteString, Context, Effect, EffectKind, Endpoint, EnvTable, EventKind, ExitStatus, Fact, FileKind,
+    FileState, Ids, Origin, Pid, RawBody, RawRecord, ResourceUsage, Seq, Snapshot, SpawnKind, Timestamp,
 };
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -73,6 +73,16 @@ fn records_of_every_kind_fit_their_schemas() {
         endpoint: Some(Endpoint { protocol: "tcp".to_owned(), host: "h".into(), port: Some(1) }),
         detail: Some("d".to_owned()),
         errno: Some(2),
+        before: Some(Box::new(FileState {
+            mode: Some(0o644),
+            uid: Some(0),
+            gid: Some(0),
+            size: Some(1),
+            content: Some("0".repeat(64)),
+            target: Some("t".into()),
+            not_kept: Some("why".to_owned()),
+            ..FileState::of(FileKind::File)
+        })),
     };
     let argv: capsule_core::Argv = [b"a".as_slice(), b"\xff"].into_iter().collect();
     let signaled = ExitStatus::Signaled { signal: 9, core_dumped: true };

@@ -82,7 +82,16 @@ pub(super) fn effect(call: &Call, record: &CallRecord<'_>, recorders: &[Pid]) ->
 }
 
 fn empty(call: &Call, kind: EffectKind) -> Effect {
-    Effect { kind, call: call.name.to_owned(), path: None, to: None, endpoint: None, detail: None, errno: None }
+    Effect {
+        kind,
+        call: call.name.to_owned(),
+        path: None,
+        to: None,
+        endpoint: None,
+        detail: None,
+        errno: None,
+        before: None,
+    }
 }
 
 fn is_no_file(path: &ByteString) -> bool {

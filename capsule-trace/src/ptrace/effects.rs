@@ -9,11 +9,14 @@ use std::os::fd::AsRawFd as _;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use capsule_core::{Argv, ByteString, Effect, EffectKind, Endpoint, Pid, Timestamp};
+use capsule_core::{Argv, ByteString, Effect, EffectKind, Endpoint, FileState, Pid, Timestamp};
 
+use super::before;
 use super::calls::{Call, Flags, Place, Shape};
 use super::sys as ptrace_sys;
+use crate::keep::Keeper;
 use crate::recorder;
 use crate::sink::CaptureBody;
 
@@ -40,13 +43,15 @@ const NAMESPACES: u32 = (libc::CLONE_NEWNS
     .cast_unsigned();
 
 /// A call that has begun.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) struct Begun {
     call: Call,
     args: [u64; 6],
     at: Timestamp,
     /// Whether the file that an open would create was there already.
     existed: Option<bool>,
+    /// What the call may destroy, where that is kept.
+    before: Option<Box<FileState>>,
 }
 
 impl Begun {
@@ -62,6 +67,8 @@ pub(super) struct Effects {
     calls: HashMap<u64, Call>,
     /// Capsule's own processes.
     recorders: Vec<Pid>,
+    /// Keeps what calls are about to destroy.
+    keeper: Option<Arc<Keeper>>,
     /// How many rings of io_uring were made: what is done through them does not stop.
     pub(super) rings: u64,
 }
@@ -69,14 +76,20 @@ pub(super) struct Effects {
 impl Effects {
     pub(super) fn new(calls: &[Call], recorders: &[Pid]) -> Self {
         let calls = calls.iter().filter_map(|call| Some((u64::try_from(call.number).ok()?, *call))).collect();
-        Self { calls, recorders: recorders.to_vec(), rings: 0 }
+        Self { calls, recorders: recorders.to_vec(), keeper: None, rings: 0 }
+    }
+
+    /// Keeps what calls are about to destroy.
+    pub(super) fn keeping(mut self, keeper: Option<Arc<Keeper>>) -> Self {
+        self.keeper = keeper;
+        self
     }
 
     /// What the call that `tid` is stopped before is, where it is of interest.
     pub(super) fn begin(&self, tid: u32, at: Timestamp) -> Option<Begun> {
         let (number, args) = ptrace_sys::call_begun(tid).ok()?;
         let call = *self.calls.get(&number)?;
-        let mut begun = Begun { call, args, at, existed: None };
+        let mut begun = Begun { call, args, at, existed: None, before: None };
         // Most messages go where their socket is connected to: no need to hear what became of them.
         if let Shape::Message(_, message) = call.shape {
             message_name(tid, *args.get(message)?)?;
@@ -86,6 +99,7 @@ impl Effects {
         {
             begun.existed = reachable(tid, place, &args).map(|path| path.exists());
         }
+        begun.before = self.keeper.as_ref().and_then(|keeper| before::look(keeper, tid, &call, &args));
         Some(begun)
     }
 
@@ -108,12 +122,26 @@ impl Effects {
             endpoint: None,
             detail: Some(detail),
             errno: None,
+            before: None,
         };
         Some(CaptureBody::Effect { pid: Pid(pid), effect: Box::new(effect) })
     }
 
     /// What the call came to, where it is worth telling: when, and what.
-    pub(super) fn end(&mut self, tid: u32, pid: u32, begun: &Begun) -> Option<(Timestamp, CaptureBody)> {
+    pub(super) fn end(&mut self, tid: u32, pid: u32, begun: &mut Begun) -> Option<(Timestamp, CaptureBody)> {
+        let before = begun.before.take();
+        let mut told = self.result(tid, pid, begun);
+        match (&mut told, before, &self.keeper) {
+            (Some((_, CaptureBody::Effect { effect, .. })), before, _) if effect.errno.is_none() => {
+                effect.before = before;
+            }
+            (_, Some(before), Some(keeper)) => keeper.forget(&before),
+            _ => {}
+        }
+        told
+    }
+
+    fn result(&mut self, tid: u32, pid: u32, begun: &Begun) -> Option<(Timestamp, CaptureBody)> {
         let result = ptrace_sys::call_result(tid).ok()?;
         let Begun { call, args, at, .. } = begun;
         if RESTARTS.contains(&result.saturating_neg()) || result == -i64::from(libc::EFAULT) {
@@ -139,6 +167,7 @@ impl Effects {
             endpoint: None,
             detail: None,
             errno,
+            before: None,
         };
         describe(tid, pid, begun, u32::try_from(result).ok(), &mut effect)?;
         Some((*at, CaptureBody::Effect { pid: Pid(pid), effect: Box::new(effect) }))
@@ -314,7 +343,7 @@ fn file_of(tid: u32, place: Place, args: &[u64; 6]) -> Option<ByteString> {
     path_of(tid, place, args).filter(|path| !is_no_file(path)).map(ByteString::from)
 }
 
-fn open_flags(tid: u32, flags: Flags, args: &[u64; 6]) -> u32 {
+pub(super) fn open_flags(tid: u32, flags: Flags, args: &[u64; 6]) -> u32 {
     let arg = |index: usize| args.get(index).copied().unwrap_or(0);
     match flags {
         Flags::In(index) => u32::try_from(arg(index) & 0xffff_ffff).unwrap_or(0),
@@ -335,7 +364,7 @@ fn named(tid: u32, place: Place, args: &[u64; 6]) -> Option<Vec<u8>> {
 }
 
 /// The file as this process can reach it, through the program's own directory and descriptors.
-fn reachable(tid: u32, place: Place, args: &[u64; 6]) -> Option<PathBuf> {
+pub(super) fn reachable(tid: u32, place: Place, args: &[u64; 6]) -> Option<PathBuf> {
     let dir = |base: &str, rest: &[u8]| {
         let mut path = PathBuf::from(format!("/proc/{tid}/{base}"));
         if !rest.is_empty() {

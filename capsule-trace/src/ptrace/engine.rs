@@ -340,7 +340,7 @@ impl Engine {
 
     fn returned(&mut self, tid: u32) {
         let pid = self.tasks.get(&tid).map_or(tid, |task| task.tgid);
-        let told = self.begun.remove(&tid).and_then(|begun| self.effects.as_mut()?.end(tid, pid, &begun));
+        let told = self.begun.remove(&tid).and_then(|mut begun| self.effects.as_mut()?.end(tid, pid, &mut begun));
         self.resume(tid, 0);
         if let Some((at, body)) = told {
             self.sink.push(at, body);

@@ -92,6 +92,35 @@ pub struct WhyArgs {
     pub json: bool,
 }
 
+/// Arguments of `capsule undo`.
+#[derive(Debug, Args)]
+pub struct UndoArgs {
+    /// Which session
+    #[arg(default_value = "latest", add = sessions())]
+    pub session: String,
+    /// Only what this process and what it started changed (its number in the session)
+    #[arg(long, value_name = "N", conflicts_with = "redo")]
+    pub proc: Option<u32>,
+    /// Only this file, or what is below this directory
+    #[arg(long, value_name = "PATH")]
+    pub path: Option<PathBuf>,
+    /// Take the last undo of the session back
+    #[arg(long)]
+    pub redo: bool,
+    /// Change files that are different since, too; what is replaced is kept in any case
+    #[arg(long)]
+    pub force: bool,
+    /// Say what would be done, and do nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Do it without asking
+    #[arg(short, long)]
+    pub yes: bool,
+    /// As JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
 /// Arguments of `capsule diff`.
 #[derive(Debug, Args)]
 pub struct DiffArgs {

@@ -29,6 +29,13 @@ pub struct RunArgs {
     /// What to do with processes that outlive the command
     #[arg(long, value_enum, default_value_t = LingerArg::Auto)]
     pub linger: LingerArg,
+    /// Keep what writing, truncating, renaming and deleting destroys, for `capsule undo`: contents as they are, secrets
+    /// included. Records with ptrace
+    #[arg(long)]
+    pub snapshots: bool,
+    /// The largest file that --snapshots keeps, in MiB; all contents of a session have at most 64 times that
+    #[arg(long, value_name = "MIB", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=65536))]
+    pub snapshot_size: u32,
     /// Record execs that failed, too; under ebpf every system call then costs some nanoseconds
     #[arg(long)]
     pub failed_execs: bool,

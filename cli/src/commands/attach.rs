@@ -62,6 +62,7 @@ fn prepare(args: AttachArgs) -> Result<Recording, Problem> {
         keep_secrets: args.record.keep_secrets,
         reads: effects == EffectLevel::All,
         compare: false,
+        snapshots: None,
         buffer: DEFAULT_BUFFER_BYTES,
         forward_signals: false,
         imported: None,

@@ -35,6 +35,7 @@ pub(super) fn exec(args: &ImportArgs) -> Outcome {
         keep_secrets: args.keep_secrets,
         reads: true,
         compare: false,
+        snapshots: None,
         buffer: capsule_trace::DEFAULT_BUFFER_BYTES,
         forward_signals: false,
         imported: Some(name),

@@ -12,6 +12,7 @@ use crate::ask::transcript;
 use crate::error::{Outcome, Problem, chain};
 use crate::output;
 use crate::recording::now;
+use crate::undo::log::Undo;
 
 pub(super) fn exec(args: &PruneArgs) -> Outcome {
     let retention = Retention {
@@ -48,7 +49,14 @@ pub(super) fn exec(args: &PruneArgs) -> Outcome {
             output::say(&format!("{} is still there: {}", pruned.session, chain(error)));
             continue;
         }
-        // What was said about it goes with it.
+        // What was taken back of it, and what was said about it, goes with it.
+        for undo in Undo::of(store.home(), &pruned.session).unwrap_or_default() {
+            let path = undo.path().to_owned();
+            if let Err(error) = undo.remove() {
+                left = true;
+                output::say(&format!("`{}` is still there: {error}", path.display()));
+            }
+        }
         let chat = transcript::path(&store, &pruned.session.to_string());
         match std::fs::remove_file(&chat) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {

@@ -11,9 +11,9 @@ use capsule_core::{Backend, Label, Pid, SessionStatus, Severity, escape_terminal
 use capsule_enrich::system;
 use capsule_io::{SigningKey, Store};
 use capsule_trace::handoff::{self, Part, Recorder};
-use capsule_trace::{EffectLevel, Launch, Linger, StayWith, TraceOptions, User};
+use capsule_trace::{EffectLevel, Keeper, Launch, Linger, StayWith, TraceOptions, User};
 
-use crate::args::{LingerArg, RecordArgs, RunArgs, TracerArg};
+use crate::args::{EffectsArg, LingerArg, RecordArgs, RunArgs, TracerArg};
 use crate::error::{Outcome, Problem};
 use crate::live::Live;
 use crate::on_risk::OnRisk;
@@ -23,6 +23,8 @@ use crate::recording::{Finished, GoOnAlone, Recording, record};
 /// How long after the command's end the terminal is given back: longer than descendants are waited for before they are
 /// let go, so that it is given back early only where the recording goes on.
 const TERMINAL_BACK: Duration = Duration::from_millis(1500);
+/// How many times the largest content all of them may have.
+const SNAPSHOTS_IN_ALL: u64 = 64;
 
 pub(super) fn exec(args: RunArgs) -> Outcome {
     let quiet = args.record.quiet;
@@ -98,12 +100,16 @@ fn finish(mut finished: Finished, quiet: bool) -> Outcome {
 }
 
 fn prepare(args: RunArgs, recorder: Option<Recorder>) -> Result<Recording, Problem> {
-    let (wanted, second) = tracers(args.record.tracer, args.witness)?;
+    let (mut wanted, second) = tracers(args.record.tracer, args.witness)?;
+    let keeper = keeper(&args, &mut wanted)?;
     let records = what_records(&args.record, recorder.is_some());
     let recorders = records.pids.clone();
     let rules = crate::rules::deferred(&args.record.more, Some(records))?;
     let choice = capsule_trace::choose(wanted).map_err(trace_problem)?;
-    let effects = effects_of(&args.record, choice.backend, second);
+    let effects = match effects_of(&args.record, choice.backend, second) {
+        EffectLevel::Off if keeper.is_some() => EffectLevel::Writes,
+        other => other,
+    };
     let options = TraceOptions {
         linger: match args.linger {
             LingerArg::Auto => Linger::Auto,
@@ -118,10 +124,14 @@ fn prepare(args: RunArgs, recorder: Option<Recorder>) -> Result<Recording, Probl
         no_new_privs: args.no_new_privs,
         stay_with: Some(agents_daemons()),
         recorders,
+        snapshots: keeper.clone(),
         ..TraceOptions::default()
     };
     let mut tracer = capsule_trace::open(choice.backend, options).map_err(trace_problem)?;
     let mut because = choice.because;
+    if keeper.is_some() && args.record.tracer == TracerArg::Auto {
+        because = "--snapshots needs calls to stop before they are done".to_owned();
+    }
     if second {
         tracer = capsule_trace::witnessed(tracer).map_err(trace_problem)?;
         because.push_str(", with ebpf as the witness");
@@ -140,6 +150,7 @@ fn prepare(args: RunArgs, recorder: Option<Recorder>) -> Result<Recording, Probl
         rules,
         procs: system(),
         keep_secrets: args.record.keep_secrets,
+        snapshots: keeper,
         reads: effects == EffectLevel::All,
         compare: effects == EffectLevel::Off && args.record.effects.is_none(),
         buffer: args.buffer as usize * (1 << 20),
@@ -163,6 +174,29 @@ pub(super) fn effects_of(record: &RecordArgs, backend: Backend, witnessed: bool)
         (None, Backend::Ebpf) if !witnessed => EffectLevel::Writes,
         (None, _) => EffectLevel::Off,
     }
+}
+
+/// What keeps contents, where that is asked for: only a tracer that stops calls before they are done can.
+fn keeper(args: &RunArgs, wanted: &mut Option<Backend>) -> Result<Option<Arc<Keeper>>, Problem> {
+    if !args.snapshots {
+        return Ok(None);
+    }
+    if wanted.is_some_and(|wanted| wanted != Backend::Ptrace) {
+        return Err(Problem::usage("only ptrace stops calls before they are done, as --snapshots needs")
+            .hint("leave out --tracer, or use --tracer ptrace"));
+    }
+    if args.record.effects == Some(EffectsArg::Off) {
+        return Err(Problem::usage("--snapshots needs effects").hint("leave out --effects off"));
+    }
+    if !nix::unistd::geteuid().is_root() && !args.no_new_privs {
+        return Err(Problem::usage(
+            "--snapshots needs a seccomp filter, and a filter root's privileges or --no-new-privs",
+        )
+        .hint("with --no-new-privs, set-user-id programs such as sudo fail"));
+    }
+    *wanted = Some(Backend::Ptrace);
+    let largest = u64::from(args.snapshot_size) << 20;
+    Ok(Some(Arc::new(Keeper::new(largest, largest.saturating_mul(SNAPSHOTS_IN_ALL)))))
 }
 
 /// What the command should keep its hands off.

@@ -32,6 +32,8 @@ const fn own(name: &'static str, commands: &'static [&'static str]) -> Key {
 pub const KEYS: &[Key] = &[
     key("run.tracer", &["run", "attach"]),
     key("run.effects", &["run", "attach"]),
+    key("run.snapshots", &["run"]),
+    key("run.snapshot_size", &["run"]),
     key("run.linger", &["run"]),
     key("run.failed_execs", &["run"]),
     key("run.buffer", &["run"]),

@@ -58,6 +58,7 @@ impl Story {
             endpoint: None,
             detail: None,
             errno: None,
+            before: None,
         };
         self.event(second, pid, None, EventKind::Effect(Arc::new(effect)));
     }
