@@ -110,9 +110,11 @@ pub(super) const FORMATS: &[Format] = &[
     format("whsec_", "stripe-key", Wide, 20),
     shy("npm_", "npm-token", Alnum, 30),
     format("pypi-Ag", "pypi-token", Word, 40),
-    shy("hf_", "huggingface-token", Alnum, 30),
+    // Letters only, the most of them.
+    Format { prefix: "hf_", kind: "huggingface-token", alphabet: Alnum, min: 34, apart: true, digit: false },
     Format { prefix: "api_org_", kind: "huggingface-token", alphabet: Alnum, min: 30, apart: true, digit: false },
     format("SG.", "sendgrid-key", Wide, 60),
+    shy("SK", "twilio-key", Hex, 32),
     format("shpat_", "shopify-token", Hex, 32),
     format("shpca_", "shopify-token", Hex, 32),
     format("shppa_", "shopify-token", Hex, 32),

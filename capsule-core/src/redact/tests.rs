@@ -82,6 +82,14 @@ fn private_keys_go_from_begin_to_end() {
 }
 
 #[test]
+fn keys_of_letters_or_behind_a_short_prefix_are_known() {
+    gone(&["echo", "hf_AbCdEfGhIjKlMnOpQrStUvWxYzAbCdEfGh"], "AbCdEfGh", &[]);
+    gone(&["curl", "-u", "SK0123456789abcdef0123456789abcdef:x"], "0123456789abcdef", &[]);
+    stays(&["echo", "hf_hub_download", "hf_transfer", "half_AbCdEfGhIjKlMnOpQrStUvWxYzAbCdEfGhIj"]);
+    stays(&["echo", "SKU-0123456789", "DISK0123456789abcdef0123456789abcdef", "SKIP"]);
+}
+
+#[test]
 fn urls_keep_user_and_host() {
     gone(&["git", "clone", "https://bob:hunter2@example.org/a.git"], "hunter2", &["bob:", "@example.org/a.git"]);
     gone(&["psql", "postgres://app:s3cr3t@db:5432/x?sslmode=off"], "s3cr3t", &["app:", "@db:5432/x?sslmode=off"]);
