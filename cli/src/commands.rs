@@ -78,9 +78,19 @@ pub fn dispatch(command: Command) -> Outcome {
     }
 }
 
-/// The runtime of a recording: two workers, so that one task that waits for the disk does not hold up the others.
+/// The runtime of a recording: this thread. What waits for the disk has a thread of its own (`pipeline`), and a runtime
+/// of several workers waits for ever where it gets some of its threads and not all.
+fn recorder() -> Result<Runtime, Problem> {
+    start(&mut tokio::runtime::Builder::new_current_thread())
+}
+
+/// The runtime of a conversation: two workers, so that one task that waits does not hold up the others.
 fn runtime() -> Result<Runtime, Problem> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    start(tokio::runtime::Builder::new_multi_thread().worker_threads(2))
+}
+
+fn start(builder: &mut tokio::runtime::Builder) -> Result<Runtime, Problem> {
+    let runtime = builder.enable_all().build();
     runtime.context("could not start the runtime").map_err(|error| Problem::new(exit::CAPSULE_FAILED, error))
 }
 

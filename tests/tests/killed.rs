@@ -107,7 +107,9 @@ fn whoever_kills_capsule_without_a_word_is_named_by_what_the_kernel_recorded_las
     let home = Home::new();
     let mut command = home.command(["run", "-q", "--tracer", "ebpf", "sh", "-c", "read line"]);
     let capsule = command.stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("capsule starts");
-    eventually("the first records", || home.path().join("runs").exists() && !home.stream("enriched").is_empty());
+    let runs = home.path().join("runs");
+    let begun = || runs.read_dir().is_ok_and(|mut runs| runs.next().is_some());
+    eventually("the first records", || begun() && !home.stream("enriched").is_empty());
     let recorder = home.metadata()["recorder"].as_i64().and_then(|pid| i32::try_from(pid).ok()).expect("a pid");
     nix::sys::signal::kill(nix::unistd::Pid::from_raw(recorder), nix::sys::signal::Signal::SIGKILL).expect("killed");
     capsule.wait_with_output().expect("it ends");

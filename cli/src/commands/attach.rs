@@ -18,7 +18,7 @@ use crate::recording::{Recording, record};
 pub(super) fn exec(args: AttachArgs) -> Outcome {
     let quiet = args.record.quiet;
     let recording = prepare(args).map_err(|problem| problem.code(exit::CAPSULE_FAILED))?;
-    let runtime = super::runtime()?;
+    let runtime = super::recorder()?;
     let mut finished = runtime.block_on(record(recording)).map_err(|problem| problem.code(exit::CAPSULE_FAILED))?;
     if let Some(on_risk) = finished.on_risk.take() {
         on_risk.finish();

@@ -45,7 +45,7 @@ pub(super) fn exec(args: &ImportArgs) -> Outcome {
         begun: None,
         alone: None,
     };
-    let finished = super::runtime()?.block_on(record(recording))?;
+    let finished = super::recorder()?.block_on(record(recording))?;
     let metadata = &finished.metadata;
     if let SessionStatus::Failed { stage, reason } = &metadata.status {
         return Err(Problem::new(exit::FAILURE, anyhow::anyhow!("the import is not whole: {stage}: {reason}")));

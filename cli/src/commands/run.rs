@@ -43,7 +43,7 @@ pub(super) fn exec(args: RunArgs) -> Outcome {
         LingerArg::Detach | LingerArg::Wait | LingerArg::Kill => None,
     };
     let recording = prepare(args, recorder).map_err(|problem| problem.code(exit::CAPSULE_FAILED))?;
-    let runtime = super::runtime()?;
+    let runtime = super::recorder()?;
     let finished = runtime.block_on(record(recording)).map_err(|problem| problem.code(exit::CAPSULE_FAILED))?;
     finish(finished, quiet)
 }
@@ -77,7 +77,7 @@ fn live(args: RunArgs) -> Outcome {
     let live = Live::begin().map_err(failed)?;
     let (tell, view) = live.show()?;
     recording.begun = Some(tell);
-    let recorded = super::runtime().and_then(|runtime| runtime.block_on(record(recording)).map_err(failed));
+    let recorded = super::recorder().and_then(|runtime| runtime.block_on(record(recording)).map_err(failed));
     // The user may look at the whole of it for as long as he likes.
     let seen = view.join();
     live.end()?;
