@@ -17,6 +17,7 @@ mod command;
 mod dtrace;
 mod error;
 mod eslogger;
+#[cfg_attr(not(target_os = "linux"), expect(dead_code, unused_imports, reason = "only eBPF leaves its ring behind"))]
 pub mod handoff;
 mod keep;
 mod lines;
