@@ -327,14 +327,7 @@ fn risks(rules: &Rules, mut hits: Vec<Hit>) -> (Vec<Risk>, Vec<Silenced>) {
         let Some(rule) = rules.risks.rules.get(hit.rule) else { continue };
         if hit.silenced {
             if silenced.len() < RISKS && !silenced.iter().any(|known| known.rule == rule.entry.id) {
-                silenced.push(Silenced {
-                    rule: rule.entry.id.clone(),
-                    severity: hit.severity,
-                    category: rule.entry.category.clone(),
-                    title: rule.entry.title.clone(),
-                    attack: rule.entry.attack.clone(),
-                    because: hit.adjusted.unwrap_or_default(),
-                });
+                silenced.push(Silenced::by(&rule.entry, hit.severity, hit.adjusted));
             }
             continue;
         }

@@ -338,14 +338,7 @@ impl Classifier {
     ) {
         let Some((info, changed)) = self.rules.session_rule(rule) else { return };
         if changed.silenced {
-            let silenced = Silenced {
-                rule: info.id.clone(),
-                severity: changed.severity,
-                category: info.category.clone(),
-                title: info.title.clone(),
-                attack: info.attack.clone(),
-                because: changed.adjusted.unwrap_or_default(),
-            };
+            let silenced = Silenced::by(info, changed.severity, changed.adjusted);
             self.silence(silenced, (proc, pid), event, out);
             return;
         }

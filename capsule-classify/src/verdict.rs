@@ -2,6 +2,8 @@
 
 use capsule_core::{Argv, ByteString, Label, Resource, Role, Severity, Workflow};
 
+use crate::rules::schema::RuleEntry;
+
 /// What is known of a process beside its arguments.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct CommandContext {
@@ -76,6 +78,20 @@ pub struct Silenced {
     pub attack: Vec<String>,
     /// Who silenced it, and why.
     pub because: String,
+}
+
+impl Silenced {
+    /// What the rule would have found, and what a user's rule says against it.
+    pub(crate) fn by(rule: &RuleEntry, severity: Severity, because: Option<String>) -> Self {
+        Self {
+            rule: rule.id.clone(),
+            severity,
+            category: rule.category.clone(),
+            title: rule.title.clone(),
+            attack: rule.attack.clone(),
+            because: because.unwrap_or_default(),
+        }
+    }
 }
 
 /// The judgement on one process.

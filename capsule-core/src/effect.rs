@@ -37,6 +37,12 @@ pub enum EffectKind {
 }
 
 impl EffectKind {
+    /// Whether an effect of this kind changes a file, or what a directory says of one.
+    #[must_use]
+    pub const fn changes_file(self) -> bool {
+        matches!(self, Self::FileWrite | Self::FileCreate | Self::FileDelete | Self::FileRename | Self::FileMode)
+    }
+
     /// Every kind with its name in `event_type`.
     pub const ALL: [(Self, &'static str); 12] = [
         (Self::FileWrite, "file_write"),

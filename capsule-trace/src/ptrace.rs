@@ -191,18 +191,7 @@ async fn attach_to(options: TraceOptions, pid: Pid, sink: RawSink, control: Cont
         .map_err(|source| TraceError::System { action: "start the tracer's thread", source })?;
     let broke_off =
         || TraceError::BrokeOff { backend: Backend::Ptrace, because: "the tracer's thread panicked".to_owned() };
-    let until = async {
-        tokio::select! {
-            () = cancel.cancelled() => {}
-            () = async {
-                shared.root_ended.notified().await;
-                if options.linger == Linger::Wait {
-                    std::future::pending::<()>().await;
-                }
-                tokio::time::sleep(options.grace).await;
-            } => {}
-        }
-    };
+    let until = running::let_go_when(&shared.root_ended, &options, &cancel);
     let ended = tokio::select! {
         ended = &mut done => ended.ok(),
         () = until => insist(&shared, Order::Detach, &mut done).await,

@@ -8,10 +8,13 @@ use std::io;
 use std::sync::Arc;
 
 use capsule_core::{Argv, Backend, Origin, Pid, SpawnKind, Timestamp};
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
 
 use crate::error::TraceError;
 use crate::ptrace::facts::{Facts, numbers};
 use crate::sink::{CaptureBody, ExecCapture, RawSink};
+use crate::tracer::{Linger, TraceOptions};
 
 /// After so many rounds a tree that outgrows the scan is given up on; each round takes whatever the last one missed.
 pub(crate) const MOST_ROUNDS: usize = 1000;
@@ -74,6 +77,21 @@ impl Stat {
         let flags = fields.nth(4)?.parse().ok()?;
         let started = fields.nth(12)?.parse().ok()?;
         Some(Self { parent, flags, started })
+    }
+}
+
+/// When an attached tree is let go: when that is asked for, or the grace is over after the root's end.
+pub(crate) async fn let_go_when(root_ended: &Notify, options: &TraceOptions, asked: &CancellationToken) {
+    let over = async {
+        root_ended.notified().await;
+        if options.linger == Linger::Wait {
+            std::future::pending::<()>().await;
+        }
+        tokio::time::sleep(options.grace).await;
+    };
+    tokio::select! {
+        () = asked.cancelled() => {}
+        () = over => {}
     }
 }
 

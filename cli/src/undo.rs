@@ -58,19 +58,6 @@ pub(crate) fn bytes_of(path: &Path) -> ByteString {
     ByteString::new(path.as_os_str().as_bytes())
 }
 
-/// Whether an effect of this kind changes a file.
-#[must_use]
-pub const fn changes(kind: EffectKind) -> bool {
-    matches!(
-        kind,
-        EffectKind::FileWrite
-            | EffectKind::FileCreate
-            | EffectKind::FileDelete
-            | EffectKind::FileRename
-            | EffectKind::FileMode
-    )
-}
-
 /// Whether a path is one that only the kernel fills, or no path.
 pub(crate) fn is_no_file(path: &[u8]) -> bool {
     !path.starts_with(b"/") || [&b"/proc/"[..], b"/sys/", b"/dev/"].iter().any(|above| path.starts_with(above))

@@ -18,14 +18,7 @@ impl Classifier {
         let pid = live.pid;
         let severity = severity.min(changed.severity);
         if changed.silenced {
-            let silenced = Silenced {
-                rule: info.id.clone(),
-                severity,
-                category: info.category.clone(),
-                title: info.title.clone(),
-                attack: info.attack.clone(),
-                because: changed.adjusted.unwrap_or_default(),
-            };
+            let silenced = Silenced::by(info, severity, changed.adjusted);
             self.silence(silenced, (proc, pid), event, out);
             return;
         }

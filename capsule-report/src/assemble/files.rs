@@ -102,11 +102,12 @@ struct Net {
 /// Files that were changed: the project's first, then in order of their first change.
 pub(super) fn files(view: &SessionView, cleaner: &Cleaner) -> Files {
     let (cwd, worked) = (view.metadata.cwd.as_bytes(), places::worked(view));
-    if let Some(tree) = view.metadata.work_tree.as_ref().filter(|_| !view.effects.iter().any(|e| changes(e.kind))) {
+    if let Some(tree) = view.metadata.work_tree.as_ref().filter(|_| !view.effects.iter().any(|e| e.kind.changes_file()))
+    {
         return compared(tree, cwd, &worked, cleaner);
     }
     let mut steps: Vec<(u64, bool, &EffectEntry)> = Vec::new();
-    for entry in view.effects.iter().filter(|entry| entry.errno.is_none() && changes(entry.kind)) {
+    for entry in view.effects.iter().filter(|entry| entry.errno.is_none() && entry.kind.changes_file()) {
         steps.push((entry.first.0, true, entry));
         if entry.last != entry.first {
             steps.push((entry.last.0, false, entry));
@@ -161,17 +162,6 @@ fn groups(count: impl Fn(usize) -> u64) -> Vec<FileGroup> {
         (files > 0).then(|| FileGroup { place: (*name).to_owned(), words: (*words).to_owned(), files })
     };
     PLACES.iter().enumerate().filter_map(of).collect()
-}
-
-fn changes(kind: EffectKind) -> bool {
-    matches!(
-        kind,
-        EffectKind::FileWrite
-            | EffectKind::FileCreate
-            | EffectKind::FileDelete
-            | EffectKind::FileRename
-            | EffectKind::FileMode
-    )
 }
 
 impl Net {

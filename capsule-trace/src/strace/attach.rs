@@ -24,7 +24,7 @@ use crate::ptrace::facts::Facts;
 use crate::root::sys::kill;
 use crate::running::{self, MOST_ROUNDS, is_dead, threads, tracer_of, tree};
 use crate::sink::{CaptureBody, RawSink};
-use crate::tracer::{Control, EffectLevel, Linger, Outcome, TraceOptions};
+use crate::tracer::{Control, EffectLevel, Outcome, TraceOptions};
 
 /// The first real-time signal's number in the kernel, which is what strace counts from.
 const REAL_TIME: i32 = 32;
@@ -88,18 +88,7 @@ pub(super) async fn attach(
             let _unheard = done_tx.send(trace(pid, effects, &for_thread, &to_thread, control));
         })
         .map_err(|source| TraceError::System { action: "start the tracer's threads", source })?;
-    let until = async {
-        tokio::select! {
-            () = cancel.cancelled() => {}
-            () = async {
-                shared.root_ended.notified().await;
-                if options.linger == Linger::Wait {
-                    std::future::pending::<()>().await;
-                }
-                tokio::time::sleep(options.grace).await;
-            } => {}
-        }
-    };
+    let until = running::let_go_when(&shared.root_ended, &options, &cancel);
     let mut left_running = Vec::new();
     let ended = tokio::select! {
         ended = &mut done => ended,

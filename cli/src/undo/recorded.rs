@@ -6,7 +6,7 @@ use capsule_core::{EffectKind, EnrichedEvent, EventKind, ProcId, ProcessEvent, S
 use capsule_io::SessionReader;
 use capsule_track::Tracker;
 
-use super::{Change, changes};
+use super::Change;
 
 /// A change, and by whom.
 pub struct Recorded {
@@ -44,7 +44,7 @@ fn change(event: &ProcessEvent) -> Option<Change> {
     // What is written through a descriptor is told by the open that gave it; a file without a name is nobody's.
     let nameless = path.as_bytes().ends_with(b" (deleted)")
         || effect.detail.as_ref().is_some_and(|detail| detail.contains("O_TMPFILE"));
-    if effect.errno.is_some() || !changes(effect.kind) || nameless || effect.call == "ftruncate" {
+    if effect.errno.is_some() || !effect.kind.changes_file() || nameless || effect.call == "ftruncate" {
         return None;
     }
     let flags = effect.detail.as_deref().and_then(|detail| detail.strip_prefix("0x"));

@@ -177,18 +177,18 @@ mod tests {
     #[test]
     fn by_products_are_told_from_the_project() {
         let of = |path: &str| {
-            PLACES[place(path.as_bytes(), b"/home/u/work/demo", &HashSet::from([b"/tmp/made".as_slice()]))].0
+            PLACES[place(path.as_bytes(), b"/home/u/code/demo", &HashSet::from([b"/tmp/made".as_slice()]))].0
         };
         for (path, name) in [
-            ("/home/u/work/demo/calc/ops.py", "project"),
-            ("/home/u/work/demo/.claude/settings.json", "project"),
-            ("/home/u/work/demo/target-practice/x.rs", "project"),
-            ("/home/u/work/demolition/x.rs", "outside"),
+            ("/home/u/code/demo/calc/ops.py", "project"),
+            ("/home/u/code/demo/.claude/settings.json", "project"),
+            ("/home/u/code/demo/target-practice/x.rs", "project"),
+            ("/home/u/code/demolition/x.rs", "outside"),
             ("/home/u/.bashrc", "outside"),
             ("/home/u/.ssh/authorized_keys", "outside"),
-            ("/home/u/work/demo/.git/index", "git"),
-            ("/home/u/work/demo/calc/__pycache__/ops.cpython-311.pyc", "cache"),
-            ("/home/u/work/demo/node_modules/x/index.js", "cache"),
+            ("/home/u/code/demo/.git/index", "git"),
+            ("/home/u/code/demo/calc/__pycache__/ops.cpython-311.pyc", "cache"),
+            ("/home/u/code/demo/node_modules/x/index.js", "cache"),
             ("/home/u/.npm/_cacache/x", "cache"),
             ("/home/u/.claude/projects/a.jsonl", "state"),
             ("/home/u/.claude.json", "state"),
