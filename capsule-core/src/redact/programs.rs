@@ -249,6 +249,10 @@ fn flag(
     let body = word.get(dashes..).unwrap_or_default();
     let end = body.iter().take(128).position(|b| *b == b'=');
     let name = body.get(..end.unwrap_or(body.len())).unwrap_or_default();
+    // A PEM block begins with dashes, too, and is none: what follows it is not its value.
+    if name.contains(&b'\n') || memchr::memmem::find(name, b"-----END").is_some() {
+        return;
+    }
     // One dash is for one letter or for a word (`-password`, java and go style).
     let Some(promise) = names::promise_of(name) else { return };
     let argument = if quoting == Quoting::Gone { Joint::Argument } else { joint };

@@ -77,6 +77,9 @@ fn private_keys_go_from_begin_to_end() {
     let pem = "-----BEGIN OPENSSH PRIVATE KEY-----\nb3BlbnNzaC1rZXktdjEA\nAAAA\n-----END OPENSSH PRIVATE KEY-----";
     gone(&["sh", "-c", &format!("echo '{pem}' > key; ls")], "b3BlbnNza", &["private-key", "> key; ls"]);
     gone(&["echo", "-----BEGIN RSA PRIVATE KEY-----\nMIIEpAIBAAKCAQEA"], "MIIEpA", &[]);
+    let sha = "5f4dcc3b5aa765d61d8327deb882cf995f4dcc3b";
+    gone(&["deploy", pem, sha], "b3BlbnNza", &["private-key", sha]);
+    gone(&["deploy", &pem.replace('\n', "\\n"), sha], "b3BlbnNza", &["private-key", sha]);
     stays(&["echo", "-----BEGIN CERTIFICATE-----\nMIIC\n-----END CERTIFICATE-----"]);
     stays(&["echo", "-----BEGIN PUBLIC KEY-----\nMIIC\n-----END PUBLIC KEY-----"]);
 }
