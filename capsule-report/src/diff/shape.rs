@@ -23,8 +23,8 @@ pub(crate) fn of(text: &[u8], cwd: &[u8]) -> Vec<u8> {
             continue;
         }
         let (word, tail) = rest.split_at(length);
-        let temporary = out.ends_with(b"/tmp/") || out.ends_with(b"/var/folders/");
-        slot(word, temporary, &mut out);
+        let place = place(&out);
+        slot(word, place, &mut out);
         rest = tail;
     }
     join_uuids(&out)
@@ -38,22 +38,58 @@ fn is_word(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || byte == b'_' || byte >= 0x80
 }
 
+/// Where in a path a word stands.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// It begins a name in a directory of temporary files.
+    Temporary,
+    /// It comes later in such a name: `X` in `/tmp/name.X`.
+    Suffix,
+    /// Anywhere else.
+    Other,
+}
+
+/// Where the word stands that comes after `before`.
+fn place(before: &[u8]) -> Place {
+    let name = before.iter().rev().take_while(|byte| is_word(**byte) || matches!(byte, b'.' | b'-')).count();
+    let (directory, name) = before.split_at(before.len().saturating_sub(name));
+    match directory.ends_with(b"/tmp/") || directory.ends_with(b"/var/folders/") {
+        true if name.is_empty() => Place::Temporary,
+        true => Place::Suffix,
+        false => Place::Other,
+    }
+}
+
 /// Writes a word, or the slot that it fills.
-fn slot(word: &[u8], temporary: bool, out: &mut Vec<u8>) {
+fn slot(word: &[u8], place: Place, out: &mut Vec<u8>) {
     let digits = word.iter().filter(|byte| byte.is_ascii_digit()).count();
     let hex = word.iter().all(u8::is_ascii_hexdigit);
     if digits == word.len() && digits >= DIGITS {
         out.extend_from_slice(b"<n>");
     } else if hex && word.len() >= HASH && digits > 0 {
         out.extend_from_slice(b"<hash>");
-    } else if is_random(word) || (temporary && digits > 0) {
+    } else if is_random(word)
+        || (place == Place::Temporary && digits > 0)
+        || (place != Place::Other && is_made(word, place))
+    {
         out.extend_from_slice(b"<tmp>");
     } else {
         out.extend_from_slice(word);
     }
 }
 
-/// Names as `mktemp(1)` makes them: eight or more letters and digits, upper and lower case mixed throughout.
+/// What fills the template of a temporary name: `mktemp(3)` and its like put six, eight or ten letters and digits of both
+/// cases, sometimes none but letters; Python's `tempfile` eight of lower case, behind `tmp`.
+fn is_made(word: &[u8], place: Place) -> bool {
+    let python = place == Place::Temporary && word.len() == 11 && word.starts_with(b"tmp");
+    let mixed = word.iter().any(u8::is_ascii_uppercase) && word.iter().any(u8::is_ascii_lowercase);
+    // A name in camel case begins each of its words with one capital.
+    let (_, behind_first) = word.split_at(1.min(word.len()));
+    let capitals = behind_first.iter().filter(|byte| byte.is_ascii_uppercase()).count();
+    python || (matches!(word.len(), 6 | 8 | 10) && mixed && capitals > 1 && word.iter().all(u8::is_ascii_alphanumeric))
+}
+
+/// Names as `mktemp(1)` makes them: six or more letters and digits, upper and lower case mixed throughout.
 fn is_random(word: &[u8]) -> bool {
     if word.len() < 6 || !word.iter().all(u8::is_ascii_alphanumeric) {
         return false;
@@ -114,6 +150,10 @@ mod tests {
             ("curl http://localhost:38123/x", "curl http://localhost:<n>/x"),
             ("rm -rf /tmp/tmp8f3k2", "rm -rf /tmp/<tmp>"),
             ("bash /tmp/claude-XyZ9aB1c-cwd", "bash /tmp/claude-<tmp>-cwd"),
+            ("cat /tmp/tmp.QwErTYuiop", "cat /tmp/tmp.<tmp>"),
+            ("cat /var/tmp/job-QwERtz/x", "cat /var/tmp/job-<tmp>/x"),
+            ("cat /tmp/tmpabcdefgh/MainView.x", "cat /tmp/<tmp>/MainView.x"),
+            ("cat /tmp/app.MainView /tmp/README /src/a.ABcdef", "cat /tmp/app.MainView /tmp/README /src/a.ABcdef"),
             ("x 123e4567-e89b-12d3-a456-426614174000 y", "x <uuid> y"),
             ("python3.11 -m pytest -x tests/test_2fa.py", "python3.11 -m pytest -x tests/test_2fa.py"),
             ("ls deadbeef feedback", "ls deadbeef feedback"),
