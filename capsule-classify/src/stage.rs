@@ -288,7 +288,8 @@ impl Classifier {
             }
             self.last_risk += 1;
             let mut why = risk.why.clone();
-            if !risk.subject.is_empty() {
+            // Programs that rules name in parentheses (`(agent)`) are nobody's words.
+            if !risk.subject.is_empty() && !risk.subject.starts_with('(') {
                 why.push_str(&format!(" ({})", risk.subject));
             }
             if let Some(adjusted) = risk.adjusted.as_deref().filter(|_| risk.changed) {
