@@ -2,7 +2,6 @@
 //! these facts came to be known. A fact that could not be had is absent, with the reason; it is never guessed.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
@@ -185,9 +184,42 @@ struct ContextWire {
     env: Option<EnvRef>,
     #[serde(default)]
     fds: Option<Vec<OpenFile>>,
-    origin: BTreeMap<Cow<'static, str>, Origin>,
+    origin: PerFact<Origin>,
     #[serde(default)]
-    absent: BTreeMap<Cow<'static, str>, Cow<'static, str>>,
+    absent: PerFact<String>,
+}
+
+/// A value for each fact that has one, by the fact's name.
+#[derive(Deserialize)]
+#[serde(default, bound = "T: Deserialize<'de>")]
+struct PerFact<T> {
+    all: Option<T>,
+    cgroup: Option<T>,
+    cwd: Option<T>,
+    env: Option<T>,
+    exe: Option<T>,
+    fds: Option<T>,
+    ids: Option<T>,
+    pgid: Option<T>,
+    sid: Option<T>,
+    tty: Option<T>,
+}
+
+impl<T> Default for PerFact<T> {
+    fn default() -> Self {
+        Self {
+            all: None,
+            cgroup: None,
+            cwd: None,
+            env: None,
+            exe: None,
+            fds: None,
+            ids: None,
+            pgid: None,
+            sid: None,
+            tty: None,
+        }
+    }
 }
 
 /// The same fields, borrowed: how a context is written.
@@ -316,18 +348,18 @@ impl Serialize for Context {
 impl<'de> Deserialize<'de> for Context {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let wire = ContextWire::deserialize(deserializer)?;
+        let all = wire.origin.all;
         let (origin, absent) = (wire.origin, wire.absent);
-        let known = Joined { origin: &origin, absent: &absent };
         Ok(Self {
-            exe: known.fact("exe", wire.exe),
-            cwd: known.fact("cwd", wire.cwd),
-            ids: known.fact("ids", wire.ids),
-            tty: known.fact("tty", wire.tty),
-            sid: known.fact("sid", wire.sid),
-            pgid: known.fact("pgid", wire.pgid),
-            cgroup: known.fact("cgroup", wire.cgroup),
-            env: known.fact("env", wire.env),
-            fds: known.fact("fds", wire.fds),
+            exe: fact(wire.exe, origin.exe.or(all), absent.exe),
+            cwd: fact(wire.cwd, origin.cwd.or(all), absent.cwd),
+            ids: fact(wire.ids, origin.ids.or(all), absent.ids),
+            tty: fact(wire.tty, origin.tty.or(all), absent.tty),
+            sid: fact(wire.sid, origin.sid.or(all), absent.sid),
+            pgid: fact(wire.pgid, origin.pgid.or(all), absent.pgid),
+            cgroup: fact(wire.cgroup, origin.cgroup.or(all), absent.cgroup),
+            env: fact(wire.env, origin.env.or(all), absent.env),
+            fds: fact(wire.fds, origin.fds.or(all), absent.fds),
             user: wire.user,
             group: wire.group,
             container: wire.container,
@@ -336,19 +368,39 @@ impl<'de> Deserialize<'de> for Context {
     }
 }
 
-struct Joined<'a> {
-    origin: &'a BTreeMap<Cow<'static, str>, Origin>,
-    absent: &'a BTreeMap<Cow<'static, str>, Cow<'static, str>>,
+fn fact<T>(value: Option<T>, origin: Option<Origin>, absent: Option<String>) -> Fact<T> {
+    match value {
+        Some(value) => Fact::Known(value, origin.unwrap_or(Origin::Procfs)),
+        None => Fact::Absent(absent.map_or(Cow::Borrowed("not recorded"), Cow::Owned)),
+    }
 }
 
-impl Joined<'_> {
-    fn fact<T>(&self, name: &str, value: Option<T>) -> Fact<T> {
-        match value {
-            Some(value) => {
-                let origin = self.origin.get(name).or_else(|| self.origin.get("all"));
-                Fact::Known(value, origin.copied().unwrap_or(Origin::Procfs))
-            }
-            None => Fact::Absent(self.absent.get(name).cloned().unwrap_or(Cow::Borrowed("not recorded"))),
+/// What of a context is needed to fold a session, beside what the event itself repeats of it: the rest is passed over.
+#[derive(Deserialize)]
+pub(crate) struct Outline {
+    #[serde(default)]
+    fds: Option<Vec<OpenFile>>,
+}
+
+impl From<Outline> for Context {
+    fn from(outline: Outline) -> Self {
+        const fn passed_over<T>() -> Fact<T> {
+            Fact::Absent(Cow::Borrowed("passed over"))
+        }
+        Self {
+            exe: passed_over(),
+            cwd: passed_over(),
+            ids: passed_over(),
+            tty: passed_over(),
+            sid: passed_over(),
+            pgid: passed_over(),
+            cgroup: passed_over(),
+            env: passed_over(),
+            fds: fact(outline.fds, None, None),
+            user: None,
+            group: None,
+            container: None,
+            ns_pid: None,
         }
     }
 }

@@ -52,3 +52,4 @@ pub use stage::{Stage, run_to_end};
 pub use text::{Argv, ByteString, escape_terminal};
 pub use time::Timestamp;
 pub use tree::{ExecRecord, Life, ProcessNode, ProcessTree};
+pub use wire::Outlined;

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use serde::de::{self, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde::ser::{SerializeMap as _, SerializeSeq as _, Serializer};
 use serde::{Deserialize, Serialize};
 
@@ -97,24 +97,21 @@ impl Serialize for ByteString {
     }
 }
 
-struct BytesVisitor;
+/// Takes the bytes of a string, or of an object with `base64`, without a copy between.
+struct BytesVisitor<F>(F);
 
-impl<'de> Visitor<'de> for BytesVisitor {
-    type Value = Vec<u8>;
+impl<'de, T, F: FnOnce(&[u8]) -> T> Visitor<'de> for BytesVisitor<F> {
+    type Value = T;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a string, or an object with `base64`")
     }
 
-    fn visit_str<E: de::Error>(self, text: &str) -> Result<Vec<u8>, E> {
-        Ok(text.as_bytes().to_vec())
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<T, E> {
+        Ok((self.0)(text.as_bytes()))
     }
 
-    fn visit_string<E: de::Error>(self, text: String) -> Result<Vec<u8>, E> {
-        Ok(text.into_bytes())
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Vec<u8>, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<T, A::Error> {
         let mut bytes = None;
         while let Some(key) = map.next_key::<String>()? {
             let value: String = map.next_value()?;
@@ -122,21 +119,13 @@ impl<'de> Visitor<'de> for BytesVisitor {
                 bytes = Some(BASE64.decode(value).map_err(de::Error::custom)?);
             }
         }
-        bytes.ok_or_else(|| de::Error::missing_field("base64"))
-    }
-}
-
-struct OwnedBytes(Vec<u8>);
-
-impl<'de> Deserialize<'de> for OwnedBytes {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(BytesVisitor).map(OwnedBytes)
+        bytes.map(|bytes| (self.0)(&bytes)).ok_or_else(|| de::Error::missing_field("base64"))
     }
 }
 
 impl<'de> Deserialize<'de> for ByteString {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        OwnedBytes::deserialize(deserializer).map(|bytes| Self::from(bytes.0))
+        deserializer.deserialize_any(BytesVisitor(Self::new))
     }
 }
 
@@ -229,6 +218,27 @@ impl Serialize for Argv {
 
 impl<'de> Deserialize<'de> for Argv {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        /// Room for the arguments of most commands.
+        const ROOM: usize = 128;
+
+        /// Appends an argument, and says whether it can be one.
+        struct Append<'a>(&'a mut Vec<u8>);
+
+        impl<'de> DeserializeSeed<'de> for Append<'_> {
+            type Value = bool;
+
+            fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<bool, D::Error> {
+                deserializer.deserialize_any(BytesVisitor(|arg: &[u8]| {
+                    if self.0.is_empty() {
+                        self.0.reserve(ROOM.max(arg.len() + 1));
+                    }
+                    self.0.extend_from_slice(arg);
+                    self.0.push(0);
+                    memchr::memchr(0, arg).is_none()
+                }))
+            }
+        }
+
         struct ArgvVisitor;
 
         impl<'de> Visitor<'de> for ArgvVisitor {
@@ -240,12 +250,10 @@ impl<'de> Deserialize<'de> for Argv {
 
             fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Argv, A::Error> {
                 let mut block = Vec::new();
-                while let Some(OwnedBytes(arg)) = seq.next_element()? {
-                    if arg.contains(&0) {
+                while let Some(whole) = seq.next_element_seed(Append(&mut block))? {
+                    if !whole {
                         return Err(de::Error::custom("an argument holds a NUL byte"));
                     }
-                    block.extend_from_slice(&arg);
-                    block.push(0);
                 }
                 Ok(Argv(Arc::from(block)))
             }

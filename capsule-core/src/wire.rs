@@ -3,13 +3,14 @@
 //! The Rust types are enums that carry their data; JSON readers want `event_type` beside its fields. The two are
 //! joined here, once for each record type, so that nothing else needs to know both.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use serde::de::Error as _;
 use serde::ser::SerializeSeq as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::context::{Context, Snapshot};
+use crate::context::{Context, Outline, Snapshot};
 use crate::effect::{Effect, EffectKind, Endpoint};
 use crate::event::{EnrichedEvent, EventKind, ExecInfo, ExitStatus, ProcessEvent, ResourceUsage, SpawnKind};
 use crate::file::FileState;
@@ -20,15 +21,17 @@ use crate::time::Timestamp;
 
 /// Defines a record's fields twice: owned, as they are read, and borrowed, as they are written. Writing is on the
 /// path of every event and copies nothing.
+///
+/// `$context` is the name of a parameter where readers choose what becomes of a field.
 macro_rules! wire {
-    ($name:ident, $line:ident {
-        always { $($a:ident: $at:ty => $al:ty,)* }
+    ($name:ident $(<$context:ident>)?, $line:ident {
+        always { $($(#[$meta:meta])? $a:ident: $at:ty => $al:ty,)* }
         optional { $($o:ident: $ot:ty => $ol:ty,)* }
     }) => {
         #[derive(Deserialize)]
-        struct $name {
-            $($a: $at,)*
-            $(#[serde(default)] $o: Option<$ot>,)*
+        struct $name<'a $(, $context)?> {
+            $($(#[$meta])? $a: $at,)*
+            $($o: Option<$ot>,)*
         }
 
         #[derive(Serialize, Default)]
@@ -44,7 +47,7 @@ wire! {
         always {
             seq: Seq => Seq,
             timestamp: Timestamp => Timestamp,
-            kind: String => &'a str,
+            #[serde(borrow)] kind: Cow<'a, str> => &'a str,
         }
         optional {
             pid: Pid => Pid,
@@ -71,13 +74,13 @@ wire! {
 }
 
 wire! {
-    EventWire, EventLine {
+    EventWire<C>, EventLine {
         always {
             seq: Seq => Seq,
             timestamp: Timestamp => Timestamp,
             pid: Pid => Pid,
             ppid: Option<Pid> => Option<Pid>,
-            event_type: String => &'a str,
+            #[serde(borrow)] event_type: Cow<'a, str> => &'a str,
             command_line: Argv => Arguments<'a>,
             working_dir: Option<ByteString> => Option<&'a ByteString>,
             exit_code: Option<i32> => Option<i32>,
@@ -101,7 +104,7 @@ wire! {
             count: u64 => u64,
             since: Timestamp => Timestamp,
             reason: String => &'a str,
-            context: Arc<Context> => &'a Context,
+            context: C => &'a Context,
         }
     }
 }
@@ -186,7 +189,7 @@ impl<'de> Deserialize<'de> for RawRecord {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let wire = RawWire::deserialize(deserializer)?;
         let pid = || wire.pid.ok_or_else(|| D::Error::missing_field("pid"));
-        let body = match wire.kind.as_str() {
+        let body = match &*wire.kind {
             "spawn" => RawBody::Spawn {
                 parent: wire.ppid,
                 child: pid()?,
@@ -274,8 +277,8 @@ fn line_of<'a>(event: &'a ProcessEvent, context: Option<&'a Context>) -> EventLi
     line
 }
 
-fn event_from_wire<E: serde::de::Error>(wire: EventWire) -> Result<EnrichedEvent, E> {
-    let kind = match wire.event_type.as_str() {
+fn event_from_wire<C: Into<Context>, E: serde::de::Error>(wire: EventWire<'_, C>) -> Result<EnrichedEvent, E> {
+    let kind = match &*wire.event_type {
         "spawn" => EventKind::Spawn(wire.spawn.ok_or_else(|| E::missing_field("spawn"))?),
         "exec" => EventKind::Exec(Arc::new(ExecInfo {
             filename: wire.filename,
@@ -318,7 +321,7 @@ fn event_from_wire<E: serde::de::Error>(wire: EventWire) -> Result<EnrichedEvent
     };
     let event =
         ProcessEvent { seq: wire.seq, raw: wire.raw, timestamp: wire.timestamp, pid: wire.pid, ppid: wire.ppid, kind };
-    Ok(EnrichedEvent { event, context: wire.context })
+    Ok(EnrichedEvent { event, context: wire.context.map(|context| Arc::new(context.into())) })
 }
 
 /// The event alone; a tracer's snapshot is in the raw record and in the enriched event, not here.
@@ -330,7 +333,7 @@ impl Serialize for ProcessEvent {
 
 impl<'de> Deserialize<'de> for ProcessEvent {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        event_from_wire(EventWire::deserialize(deserializer)?).map(|enriched| enriched.event)
+        event_from_wire(EventWire::<Outline>::deserialize(deserializer)?).map(|enriched| enriched.event)
     }
 }
 
@@ -342,7 +345,18 @@ impl Serialize for EnrichedEvent {
 
 impl<'de> Deserialize<'de> for EnrichedEvent {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        event_from_wire(EventWire::deserialize(deserializer)?)
+        event_from_wire(EventWire::<Context>::deserialize(deserializer)?)
+    }
+}
+
+/// An event as it is read to fold a session: of its context only the open descriptors are read, because to read all of it
+/// is most of the work. The executable and the working directory are in the event itself; the other facts are absent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outlined(pub EnrichedEvent);
+
+impl<'de> Deserialize<'de> for Outlined {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        event_from_wire(EventWire::<Outline>::deserialize(deserializer)?).map(Self)
     }
 }
 

@@ -58,7 +58,7 @@ impl Hash {
         // One look at the end instead of one a digit: this runs for every record that is verified.
         let mut seen = 0;
         for (byte, pair) in hash.iter_mut().zip(digits.as_chunks::<2>().0) {
-            let [high, low] = pair.map(|digit| NIBBLES[usize::from(digit)]);
+            let (high, low) = (NIBBLES[usize::from(pair[0])], NIBBLES[usize::from(pair[1])]);
             seen |= high | low;
             *byte = (high << 4) | (low & 15);
         }

@@ -10,8 +10,8 @@ use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
 
 use capsule_core::{
-    ActionEvent, EnrichedEvent, EnvTable, Fact, ProcessEvent, ProcessTree, RawBody, RawRecord, RiskEvent, SessionId,
-    SessionMetadata, StreamName,
+    ActionEvent, EnrichedEvent, EnvTable, Fact, Outlined, ProcessEvent, ProcessTree, RawBody, RawRecord, RiskEvent,
+    SessionId, SessionMetadata, StreamName,
 };
 use serde::de::DeserializeOwned;
 
@@ -138,6 +138,14 @@ impl SessionReader {
     /// When the stream cannot be opened.
     pub fn enriched(&self) -> Result<Records<EnrichedEvent>, StoreError> {
         self.open(StreamName::Enriched, resolve_enriched)
+    }
+
+    /// Events with what a fold needs of their context: see [`Outlined`].
+    ///
+    /// # Errors
+    /// When the stream cannot be opened.
+    pub fn outline(&self) -> Result<Records<Outlined>, StoreError> {
+        self.open(StreamName::Enriched, |_, _| {})
     }
 
     /// Findings of risk.
@@ -328,6 +336,11 @@ impl<T: DeserializeOwned> Records<T> {
     }
 }
 
+/// Reads a record. UTF-8 is looked at once for the whole line, not for each string in it.
+fn parse<T: DeserializeOwned>(line: &[u8]) -> serde_json::Result<T> {
+    std::str::from_utf8(line).map_or_else(|_says_where| serde_json::from_slice(line), serde_json::from_str)
+}
+
 impl<T: DeserializeOwned> Iterator for Records<T> {
     type Item = Result<T, BadLine>;
 
@@ -336,7 +349,7 @@ impl<T: DeserializeOwned> Iterator for Records<T> {
             return None;
         }
         match self.read_line() {
-            Ok(Line::Whole) => Some(match serde_json::from_slice::<T>(&self.line) {
+            Ok(Line::Whole) => Some(match parse::<T>(&self.line) {
                 Ok(mut record) => {
                     (self.resolve)(&mut self.environments, &mut record);
                     Ok(record)

@@ -40,19 +40,27 @@ pub struct VerifyOptions<'a> {
     pub key: Option<&'a VerificationKey>,
     /// Who must have signed a statement about the session.
     pub signer: Option<&'a PublicKey>,
+    /// Sealed streams that are not walked while they have the size that was sealed.
+    pub passed_over: &'a [StreamName],
 }
 
 impl<'a> VerifyOptions<'a> {
     /// Checks against the ledger of `store`, too.
     #[must_use]
     pub const fn in_store(store: &'a Store) -> Self {
-        Self { store: Some(store), key: None, signer: None }
+        Self { store: Some(store), key: None, signer: None, passed_over: &[] }
     }
 
     /// Demands that the session be sealed with this key.
     #[must_use]
     pub const fn with_key(self, key: &'a VerificationKey) -> Self {
         Self { key: Some(key), ..self }
+    }
+
+    /// Passes over sealed streams that have the size that was sealed: the [`Verdict`] is about the other ones.
+    #[must_use]
+    pub const fn passing_over(self, streams: &'a [StreamName]) -> Self {
+        Self { passed_over: streams, ..self }
     }
 
     /// Demands a statement about the session that is signed by this key.
@@ -77,7 +85,11 @@ pub fn verify(session: &SessionReader, options: &VerifyOptions<'_>) -> Result<Ve
     let account = metadata::read(session, ledger.as_ref(), keyed.seal, running, &mut problems)?;
     keyed.compare(session, &account, options, ledger.as_ref(), &mut problems);
     let mut streams = Vec::new();
-    for scanned in scan_all(dir, &account, &keyed)? {
+    let walked = StreamName::ALL.into_iter().filter(|stream| {
+        let passed_over = options.passed_over.contains(stream) && keyed.checkpoints(*stream).is_empty();
+        !(passed_over && has_sealed_size(dir, *stream, &account))
+    });
+    for scanned in scan_all(dir, &walked.collect::<Vec<_>>(), &account, &keyed)? {
         let elsewhere = diagnose::Elsewhere { session, store: options.store, stream: scanned.stream };
         streams.push(judge(scanned, &account, &keyed, running, &elsewhere, &mut problems)?);
     }
@@ -135,8 +147,17 @@ enum Found {
     Replaced(&'static str),
 }
 
-/// Walks every stream, each on a thread of its own.
-fn scan_all(dir: &Dir, account: &Account, keyed: &Keyed) -> Result<Vec<Scanned>, StoreError> {
+/// Whether a stream's file is as long as it was when it was sealed.
+fn has_sealed_size(dir: &Dir, stream: StreamName, account: &Account) -> bool {
+    let Seals::Fit(sealed) = &account.seals else { return false };
+    let size = dir.open_file(stream_file(stream)).and_then(|file| {
+        file.metadata().map_err(|source| StoreError::io("look at", &dir.path().join(stream_file(stream)), source))
+    });
+    size.is_ok_and(|file| sealed.streams.get(&stream).is_some_and(|seal| seal.bytes == file.len()))
+}
+
+/// Walks streams, each on a thread of its own.
+fn scan_all(dir: &Dir, streams: &[StreamName], account: &Account, keyed: &Keyed) -> Result<Vec<Scanned>, StoreError> {
     let walk = |stream: StreamName| -> Result<Scanned, StoreError> {
         let name = stream_file(stream);
         let found = match dir.open_file(name) {
@@ -151,13 +172,16 @@ fn scan_all(dir: &Dir, account: &Account, keyed: &Keyed) -> Result<Vec<Scanned>,
         };
         Ok(Scanned { stream, found })
     };
-    let results = std::thread::scope(|scope| {
+    let results: Result<Vec<_>, _> = std::thread::scope(|scope| {
         let thread = |stream| std::thread::Builder::new().spawn_scoped(scope, move || walk(stream)).ok();
-        let threads = StreamName::ALL.map(|stream| (stream, thread(stream)));
-        // Where the user has no thread left, one after the other will do.
-        threads.map(|(stream, thread)| thread.and_then(|thread| thread.join().ok()).unwrap_or_else(|| walk(stream)))
+        let threads: Vec<_> = streams.iter().map(|stream| (*stream, thread(*stream))).collect();
+        let joined = threads.into_iter().map(|(stream, thread)| {
+            // Where the user has no thread left, one after the other will do.
+            thread.and_then(|thread| thread.join().ok()).unwrap_or_else(|| walk(stream))
+        });
+        joined.collect()
     });
-    results.into_iter().collect()
+    results
 }
 
 /// Compares what was walked with what was sealed, and looks closer where it does not fit.

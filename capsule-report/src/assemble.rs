@@ -34,7 +34,6 @@ impl Report {
         let index = Index::new(view, to);
         let ends = Ends { os: view.metadata.host.os.as_str(), running: is_running(view) };
         let (parallel, idle) = work::load(&index, from, to);
-        let shown = rows::shown(&index);
         let totals = Totals { parallel, idle, ..totals(view, &index) };
         let phases = work::phases(view, &index, &cleaner, from, to);
         let duration = to.saturating_sub(from);
@@ -55,15 +54,7 @@ impl Report {
             workflows: work::workflows(&index, &cleaner),
             patterns: patterns::patterns(&index, &cleaner, &phases, &totals, duration),
             interactions: world::interactions(view, &cleaner),
-            processes: index
-                .nodes
-                .iter()
-                .enumerate()
-                .map(|(at, node)| Process {
-                    shown: shown.get(at).copied().unwrap_or(false),
-                    ..process(node, index.parent(at), &cleaner, ends)
-                })
-                .collect(),
+            processes: if options.list_processes { processes(&index, &cleaner, ends) } else { Vec::new() },
             coverage: view.metadata.coverage.as_ref().map(|coverage| CoverageItem {
                 backend: coverage.backend.name().to_owned(),
                 hooks: coverage.hooks.clone(),
@@ -159,6 +150,18 @@ fn agent(index: &Index<'_>, cleaner: &Cleaner) -> Option<Agent> {
         sub_processes: size.saturating_sub(1),
         sub_agents: sub_agents.map(|node| node.proc.0).take(64).collect(),
     })
+}
+
+/// Every process, by its number.
+fn processes(index: &Index<'_>, cleaner: &Cleaner, ends: Ends<'_>) -> Vec<Process> {
+    let shown = rows::shown(index);
+    let nodes = index.nodes.iter().enumerate();
+    nodes
+        .map(|(at, node)| Process {
+            shown: shown.get(at).copied().unwrap_or(false),
+            ..process(node, index.parent(at), cleaner, ends)
+        })
+        .collect()
 }
 
 /// A process, with its parent by index: one that exists and closes no cycle.
@@ -330,10 +333,14 @@ fn headline(
     };
     let incomplete = notices.iter().filter(|notice| notice.incomplete).count();
     let recording = match incomplete {
-        0 if view.integrity.as_ref().is_some_and(|integrity| integrity.trust == Trust::Sealed) => {
-            "complete and sealed".to_owned()
-        }
-        0 => "complete as far as it says itself".to_owned(),
+        0 => match view.integrity.as_ref().filter(|integrity| integrity.trust == Trust::Sealed) {
+            Some(integrity) if integrity.passed_over.is_empty() => "complete and sealed".to_owned(),
+            Some(integrity) => {
+                let files = integrity.passed_over.join(" and ");
+                format!("complete and sealed ({files} not checked: capsule verify)")
+            }
+            None => "complete as far as it says itself".to_owned(),
+        },
         n => format!("INCOMPLETE: {}", words::count(n as u64, "reason above", "reasons above")),
     };
     Headline { what: without_directory(&session.command_line), kind, duration, ending, success, risk: worst, recording }

@@ -200,14 +200,14 @@ impl TreeBuilder {
     }
 
     /// Takes an action.
-    pub fn action(&mut self, action: &ActionEvent) {
+    pub fn action(&mut self, action: ActionEvent) {
         self.last_seen = self.last_seen.max(Some(action.timestamp));
         match self.index_of(action.proc) {
             Some(index) => self.show(index, action),
             None => {
                 let early = self.early.entry(action.proc).or_default();
                 if early.action.as_ref().is_none_or(|known| known.phase <= action.phase) {
-                    early.action = Some(action.clone());
+                    early.action = Some(action);
                 }
             }
         }
@@ -314,7 +314,7 @@ impl TreeBuilder {
             node.life = Life::Running;
         }
         if let Some(early) = self.early.remove(&proc) {
-            if let Some(action) = &early.action {
+            if let Some(action) = early.action {
                 self.show(index, action);
             }
             for (seq, severity) in early.risks {
@@ -324,7 +324,7 @@ impl TreeBuilder {
         Some(index)
     }
 
-    fn show(&mut self, index: usize, action: &ActionEvent) {
+    fn show(&mut self, index: usize, action: ActionEvent) {
         let (Some(node), Some(mark)) = (self.tree.nodes.get_mut(index), self.marks.get_mut(index)) else { return };
         if mark.phase.is_some_and(|known| known > action.phase) {
             return;
@@ -336,11 +336,11 @@ impl TreeBuilder {
         node.label = action.label;
         node.workflow = action.workflow;
         node.role = action.role;
-        node.tool = self.interner.one(action.tool.clone());
-        node.summary = action.summary.clone();
-        node.resources.clone_from(&action.resources);
+        node.tool = self.interner.one(action.tool);
+        node.summary = action.summary;
+        node.resources = action.resources;
         node.success = action.success;
-        node.rule.clone_from(&action.rule);
+        node.rule = action.rule;
     }
 
     fn warn(&mut self, index: usize, seq: Seq, severity: Severity) {

@@ -33,6 +33,9 @@ pub struct Options {
     pub redact: Redact,
     /// The user's earlier sessions, to compare with.
     pub baseline: Option<Baseline>,
+    /// Whether the model lists every process by itself. The built-in human and Markdown reports do not need the list, which
+    /// is most of the model's work in a session of a million processes.
+    pub list_processes: bool,
 }
 
 impl Default for Options {
@@ -49,6 +52,7 @@ impl Default for Options {
             fence: String::new(),
             redact: Redact::default(),
             baseline: None,
+            list_processes: true,
         }
     }
 }

@@ -275,12 +275,15 @@ impl Made {
     pub(crate) fn view(mut self, at: u64) -> SessionView {
         self.metadata.ended = Some(Timestamp(START + at * MS));
         let mut builder = TreeBuilder::new();
-        self.actions.iter().for_each(|action| builder.action(action));
+        self.actions.iter().for_each(|action| builder.action(action.clone()));
         self.risks.iter().for_each(|risk| builder.risk(risk));
         self.events.iter().for_each(|event| builder.tracked(event));
         let mut view = builder.finish(self.metadata);
-        view.integrity =
-            Some(Integrity { trust: Trust::Sealed, detail: "every record is whole and sealed".to_owned() });
+        view.integrity = Some(Integrity {
+            trust: Trust::Sealed,
+            detail: "every record is whole and sealed".to_owned(),
+            passed_over: Vec::new(),
+        });
         view
     }
 }

@@ -147,6 +147,9 @@ pub struct Integrity {
     pub trust: Trust,
     /// One sentence, naming the first record that does not fit where there is one.
     pub detail: String,
+    /// Files that the report is not made from, and that were not checked because they are large.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub passed_over: Vec<String>,
 }
 
 /// A session, folded.

@@ -4,7 +4,7 @@
 use std::sync::mpsc::sync_channel;
 use std::thread::{self, Scope};
 
-use capsule_core::{EnrichedEvent, SessionMetadata, Stage as _, TrackedEvent};
+use capsule_core::{Outlined, SessionMetadata, Stage as _, StreamName, TrackedEvent};
 use capsule_io::{Listed, Overall, Records, SessionReader, SessionState, Store, StoreError, Verdict, VerifyOptions};
 use capsule_report::{Baseline, Integrity, ListRow, Options, Report, SessionView, TreeBuilder, Trust};
 use capsule_track::Tracker;
@@ -35,18 +35,31 @@ pub fn find(wanted: &str) -> Result<(Store, SessionReader), Problem> {
 /// When there is no such session, or its metadata cannot be read. Records that cannot be read are in the view.
 pub fn view(wanted: &str) -> Result<SessionView, Problem> {
     let (store, session) = find(wanted)?;
-    let verify = || capsule_io::verify(&session, &VerifyOptions::in_store(&store)).ok();
+    let passed_over = passed_over(&session);
+    let options = VerifyOptions::in_store(&store).passing_over(&passed_over);
+    let verify = || capsule_io::verify(&session, &options).ok();
     let (view, verdict) = thread::scope(|scope| {
         let verifying = thread::Builder::new().spawn_scoped(scope, verify);
         let view = fold(&session);
         (view, verifying.map_or_else(|_no_thread| verify(), |verifying| verifying.join().unwrap_or(None)))
     });
     let mut view = view?;
-    view.integrity = verdict.map(|verdict| integrity_of(&verdict));
+    view.integrity = verdict.map(|verdict| integrity_of(&verdict, &passed_over));
     Ok(view)
 }
 
-fn integrity_of(verdict: &Verdict) -> Integrity {
+/// Up to this size together, in bytes, streams that a report does not read are checked with it all the same.
+const CHECKED: u64 = 64 << 20;
+
+/// The streams that are not checked when a report is made: those that it is not made from, where they are large.
+fn passed_over(session: &SessionReader) -> Vec<StreamName> {
+    let unread = [StreamName::Raw, StreamName::Events];
+    let sealed = session.metadata().map(|metadata| metadata.streams).unwrap_or_default();
+    let size: u64 = unread.iter().filter_map(|stream| sealed.get(stream)).map(|seal| seal.bytes).sum();
+    if size > CHECKED { unread.to_vec() } else { Vec::new() }
+}
+
+fn integrity_of(verdict: &Verdict, passed_over: &[StreamName]) -> Integrity {
     let (trust, plain) = match verdict.overall {
         Overall::Whole => (Trust::Sealed, "every record is as it was sealed"),
         Overall::Running => (Trust::Running, "the session is still running"),
@@ -55,7 +68,11 @@ fn integrity_of(verdict: &Verdict) -> Integrity {
         Overall::Tampered => (Trust::Tampered, "the session was altered after it was written"),
     };
     let detail = verdict.first().map_or_else(|| plain.to_owned(), |problem| format!("{plain}: {problem}"));
-    Integrity { trust, detail }
+    // One whose size was not the sealed one was walked after all.
+    let walked = |stream: &StreamName| verdict.streams.iter().any(|walked| walked.stream == *stream);
+    let passed_over = passed_over.iter().filter(|stream| !walked(stream));
+    let passed_over = passed_over.map(|stream| capsule_io::layout::stream_file(*stream).to_owned()).collect();
+    Integrity { trust, detail, passed_over }
 }
 
 /// Folds the streams of a session.
@@ -64,19 +81,19 @@ fn fold(session: &SessionReader) -> Result<SessionView, Problem> {
     let mut builder = TreeBuilder::new();
     // Making records of lines costs more than folding them: each stream is read by a thread of its own, if there may be one.
     thread::scope(|scope| {
-        let enriched = read(scope, || session.enriched());
+        let enriched = read(scope, || session.outline());
         let actions = read(scope, || session.actions());
         let risks = read(scope, || session.risks());
         let mut tracker = Tracker::new();
         let mut tracked = Vec::new();
-        each(enriched, &mut builder, |builder, event: &EnrichedEvent| {
-            tracker.feed(event, &mut tracked);
+        each(enriched, &mut builder, |builder, Outlined(event)| {
+            tracker.feed(&event, &mut tracked);
             take(builder, &mut tracked);
         });
         tracker.finish(&mut tracked);
         take(&mut builder, &mut tracked);
         each(actions, &mut builder, TreeBuilder::action);
-        each(risks, &mut builder, TreeBuilder::risk);
+        each(risks, &mut builder, |builder, risk| builder.risk(&risk));
     });
     if session.state() != SessionState::Running {
         builder.close(metadata.ended);
@@ -134,11 +151,11 @@ fn records<T: serde::de::DeserializeOwned>(opened: Result<Records<T>, StoreError
 fn each<T>(
     records: impl Iterator<Item = Read<T>>,
     builder: &mut TreeBuilder,
-    mut take: impl FnMut(&mut TreeBuilder, &T),
+    mut take: impl FnMut(&mut TreeBuilder, T),
 ) {
     for record in records {
         match record {
-            Ok(record) => take(builder, &record),
+            Ok(record) => take(builder, record),
             Err(bad) => builder.unreadable(bad),
         }
     }

@@ -222,7 +222,11 @@ proptest! {
         }
         prop_assert_eq!(&read.event, &expect);
         prop_assert_eq!(&read.context, &context);
-        prop_assert_eq!(back(&read), read);
+        prop_assert_eq!(&back(&read), &read);
+        let Outlined(outlined) = serde_json::from_str(&serde_json::to_string(&read).unwrap()).unwrap();
+        prop_assert_eq!(&outlined.event, &read.event);
+        let fds = |context: &Option<Arc<Context>>| context.as_ref().map(|context| context.fds.value().cloned());
+        prop_assert_eq!(fds(&outlined.context), fds(&read.context));
     }
 
     #[test]

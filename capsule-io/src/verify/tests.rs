@@ -98,6 +98,22 @@ fn an_altered_chain_value_or_number_is_an_altered_record() {
 }
 
 #[test]
+fn a_stream_that_is_passed_over_is_walked_where_its_size_is_not_the_sealed_one() {
+    let passing_over = |home: &Home, id: &SessionId| {
+        let options = VerifyOptions::in_store(&home.store).passing_over(&[STREAM]);
+        let verdict = verify(&home.store.session(id).unwrap(), &options).unwrap();
+        let walked = verdict.streams.iter().any(|walked| walked.stream == STREAM);
+        (verdict.overall, walked)
+    };
+    let (home, id) = sealed();
+    assert_eq!(passing_over(&home, &id), (Overall::Whole, false));
+    home.edit(&id, STREAM, |lines| drop(lines.pop()));
+    assert_eq!(passing_over(&home, &id), (Overall::Tampered, true));
+    let (home, id) = unsealed();
+    assert_eq!(passing_over(&home, &id), (Overall::Unsealed, true));
+}
+
+#[test]
 fn a_removed_record_is_named() {
     for record in 1..RECORDS {
         attack(record, &Damage::Removed, |lines| drop(lines.remove(record as usize - 1)));

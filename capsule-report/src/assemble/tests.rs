@@ -103,7 +103,7 @@ fn trust_is_said_before_anything_else() {
         (Trust::Running, "running"),
     ] {
         let mut view = support::sample().view(5000);
-        view.integrity = Some(Integrity { trust, detail: "record 7".to_owned() });
+        view.integrity = Some(Integrity { trust, detail: "record 7".to_owned(), passed_over: Vec::new() });
         let report = Report::assemble(&view, &Options::default());
         assert_eq!((report.notices[0].kind.as_str(), report.notices[0].incomplete), (kind, true));
         assert!(report.headline.recording.starts_with("INCOMPLETE"));
@@ -116,11 +116,11 @@ fn a_killed_recording_does_not_claim_that_processes_still_run() {
     view.metadata.status = capsule_core::SessionStatus::Incomplete;
     (view.metadata.ended, view.metadata.exit_code) = (None, None);
     view.tree.nodes[0].life = capsule_core::Life::Running;
-    view.integrity = Some(Integrity { trust: Trust::Unsealed, detail: "killed".to_owned() });
+    view.integrity = Some(Integrity { trust: Trust::Unsealed, detail: "killed".to_owned(), passed_over: Vec::new() });
     let killed = Report::assemble(&view, &Options::default());
     assert_eq!(killed.processes[0].ending.text, "end not seen");
     assert_eq!(killed.headline.ending, "how it ended was not recorded; 1 process left running");
-    view.integrity = Some(Integrity { trust: Trust::Running, detail: String::new() });
+    view.integrity = Some(Integrity { trust: Trust::Running, detail: String::new(), passed_over: Vec::new() });
     let running = Report::assemble(&view, &Options::default());
     assert_eq!(running.processes[0].ending.text, "still running");
 }

@@ -117,6 +117,36 @@ struct Stretch {
 }
 
 impl Stretch {
+    /// One that begins, and has no operation yet.
+    fn at(started: u64) -> Self {
+        Self {
+            kinds: [0; KINDS.len()],
+            started,
+            ended: started,
+            busy_from: started,
+            quiet: 0,
+            operations: 0,
+            failed: 0,
+            tools: Tally::default(),
+            procs: Vec::new(),
+        }
+    }
+
+    /// Takes the next operation, which is of a kind unless it only filters what another one writes.
+    fn add(&mut self, node: &ProcessNode, ended: u64, kind: Option<usize>, cleaner: &Cleaner) {
+        if let Some(count) = kind.and_then(|kind| self.kinds.get_mut(kind)) {
+            *count = count.saturating_add(1);
+        }
+        self.quiet = self.quiet.saturating_add(node.started.0.saturating_sub(self.ended));
+        self.ended = self.ended.max(ended);
+        self.operations = self.operations.saturating_add(1);
+        self.failed = self.failed.saturating_add(u64::from(node.success == Some(false)));
+        self.tools.add(&cleaner.bytes(&node.tool), 1);
+        if self.procs.len() < NAMED {
+            self.procs.push(node.proc.0);
+        }
+    }
+
     fn kind(&self) -> usize {
         let most = self.kinds.iter().copied().max().unwrap_or(0);
         self.kinds.iter().position(|count| *count == most).unwrap_or(0)
@@ -146,28 +176,17 @@ pub(super) fn phases(view: &SessionView, index: &Index<'_>, cleaner: &Cleaner, f
     let filters = filters(view, index);
     for at in by_start(index) {
         let Some(node) = index.node(at) else { continue };
-        let mut kinds = [0; KINDS.len()];
         let kind = kind_of(node);
         let filter = filters.contains(&at) && !stretches.is_empty();
-        if let Some(slot) = kinds.get_mut(kind).filter(|_| !filter) {
-            *slot = 1;
-        }
-        let mut tools = Tally::default();
-        tools.add(&cleaner.bytes(&node.tool), 1);
-        let single = Stretch {
-            kinds,
-            started: node.started.0,
-            ended: index.end(at),
-            busy_from: node.started.0,
-            quiet: 0,
-            operations: 1,
-            failed: u64::from(node.success == Some(false)),
-            tools,
-            procs: vec![node.proc.0],
-        };
         match stretches.last_mut() {
-            Some(last) if filter || last.kind() == kind => last.join(&single),
-            _ => stretches.push(single),
+            Some(last) if filter || last.kind() == kind => {
+                last.add(node, index.end(at), (!filter).then_some(kind), cleaner)
+            }
+            _ => {
+                let mut stretch = Stretch::at(node.started.0);
+                stretch.add(node, index.end(at), Some(kind), cleaner);
+                stretches.push(stretch);
+            }
         }
     }
     stretches = without_flicker(&stretches, to.saturating_sub(from));

@@ -20,7 +20,7 @@ fn folded(made: &Made, records: impl IntoIterator<Item = Record>) -> crate::Sess
     for record in records {
         match record {
             Record::Tracked(event) => builder.tracked(&event),
-            Record::Action(action) => builder.action(&action),
+            Record::Action(action) => builder.action(action),
             Record::Risk(risk) => builder.risk(&risk),
         }
     }
@@ -158,7 +158,7 @@ fn a_live_builder_shows_the_same_tree() {
     for event in &made.events {
         live.tracked(event);
     }
-    made.actions.iter().for_each(|action| live.action(action));
+    made.actions.iter().for_each(|action| live.action(action.clone()));
     made.risks.iter().for_each(|risk| live.risk(risk));
     assert_eq!(live.worst(), Some(Severity::High));
     let whole = made.clone().view(50_000);

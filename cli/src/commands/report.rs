@@ -2,6 +2,7 @@
 
 use std::fs::OpenOptions;
 use std::io::{BufWriter, Write};
+use std::mem::ManuallyDrop;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
@@ -50,7 +51,8 @@ pub(super) struct Wanted<'a> {
 
 /// Writes a report of a session to a file or to stdout.
 pub(super) fn render(wanted: &Wanted<'_>, mut options: Options) -> Outcome {
-    let view = load::view(wanted.session)?;
+    // Never given back: the process ends soon, and to free a million processes one by one takes longer than the report.
+    let view = ManuallyDrop::new(load::view(wanted.session)?);
     if let Some(proc) = options.proc
         && view.tree.get(proc).is_none()
     {
@@ -59,6 +61,7 @@ pub(super) fn render(wanted: &Wanted<'_>, mut options: Options) -> Outcome {
         return Err(problem.hint(format!("processes are 1 to {count}")));
     }
     options.baseline = load::baseline(&view.metadata);
+    options.list_processes = wanted.template.is_some() || !matches!(wanted.format, Format::Human | Format::Markdown);
     let report = Report::assemble(&view, &options);
     match wanted.to {
         None if wanted.format == Format::Human && output::stdout_is_terminal() => {

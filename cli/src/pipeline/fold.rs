@@ -31,7 +31,7 @@ pub(super) async fn fold(
                 None => more_tracked = false,
             },
             batch = actions.recv(), if more_actions => match batch {
-                Some(batch) => batch.iter().for_each(|action| builder.action(action)),
+                Some(batch) => batch.iter().for_each(|action| builder.action(action.clone())),
                 None => more_actions = false,
             },
             batch = risks.recv(), if more_risks => match batch {

@@ -5,7 +5,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use capsule_core::{
-    ByteString, EffectKind, Environment, EventKind, Life, ProcId, ProcessNode, RiskEvent, Severity, Timestamp,
+    ActionEvent, ByteString, EffectKind, Environment, EventKind, Life, ProcId, ProcessNode, RiskEvent, Severity,
+    Timestamp,
 };
 use capsule_report::TreeBuilder;
 
@@ -116,7 +117,7 @@ impl Model {
                     }
                 }
             }
-            Record::Action(action) => self.tree.action(action),
+            Record::Action(action) => self.tree.action(ActionEvent::clone(action)),
             Record::Risk(risk) => {
                 self.tree.risk(risk);
                 if self.risks.len() < RISKS {

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use capsule_core::{EnrichedEvent, EnvTable, ProcId, SessionId, SessionMetadata, Stage as _, TrackedEvent};
+use capsule_core::{Outlined, ProcId, SessionId, SessionMetadata, Stage as _, TrackedEvent};
 use capsule_io::sign::PublicKey;
 use capsule_io::{Overall, Records, SessionReader, Store, VerificationKey, VerifyOptions};
 use capsule_report::{Options, Report, TreeBuilder};
@@ -127,20 +127,16 @@ pub(super) fn human(input: &[u8]) {
     let Some(metadata) = metadata else { return };
     let mut builder = TreeBuilder::new();
     let (mut tracker, mut tracked) = (Tracker::new(), Vec::new());
-    let mut environments = EnvTable::default();
     for line in file("enriched.jsonl").unwrap_or_default().split(|byte| *byte == b'\n') {
-        match serde_json::from_slice::<EnrichedEvent>(line) {
-            Ok(mut event) => {
-                capsule_io::resolve_enriched(&mut environments, &mut event);
-                tracker.feed(&event, &mut tracked);
-            }
+        match serde_json::from_slice::<Outlined>(line) {
+            Ok(Outlined(event)) => tracker.feed(&event, &mut tracked),
             Err(error) => builder.unreadable(error.to_string()),
         }
     }
     tracker.finish(&mut tracked);
     tracked.iter().for_each(|event: &TrackedEvent| builder.tracked(event));
     each(file("actions.jsonl"), |action| builder.action(action));
-    each(file("risks.jsonl"), |risk| builder.risk(risk));
+    each(file("risks.jsonl"), |risk| builder.risk(&risk));
     builder.close(metadata.ended);
     let view = builder.finish(metadata);
     let odd = usize::from(input.last().copied().unwrap_or_default());
@@ -168,10 +164,10 @@ const fn is_bidi(c: char) -> bool {
     matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200e}' | '\u{200f}' | '\u{061c}')
 }
 
-fn each<T: DeserializeOwned>(bytes: Option<Vec<u8>>, mut take: impl FnMut(&T)) {
+fn each<T: DeserializeOwned>(bytes: Option<Vec<u8>>, mut take: impl FnMut(T)) {
     for line in bytes.unwrap_or_default().split(|byte| *byte == b'\n') {
         if let Ok(record) = serde_json::from_slice::<T>(line) {
-            take(&record);
+            take(record);
         }
     }
 }
