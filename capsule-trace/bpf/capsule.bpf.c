@@ -8,6 +8,10 @@
  * A record is a `head` and what its kind adds; src/ebpf/wire.rs reads the same layout. Records larger than a chunk
  * continue in MORE records with the same tid. Order in the ring is the order of reservation, which for any two records
  * of which one caused the other is the order in which they happened, whatever their cpus.
+ *
+ * Of the current task only numbers are loaded directly, pointers with READ: for each pointer that is loaded through one
+ * that the verifier trusts it searches the kernel's types by name, one after another, and that took longer than all the
+ * rest of loading the programs.
  */
 #include "core.h"
 
@@ -219,6 +223,7 @@ struct {
 #define CALL_IF_ADDRESS (1u << 26)    /* only with an address */
 #define CALL_IF_ATTACHES (1u << 27)   /* of ptrace: only the requests that attach */
 #define CALL_EXEC (1u << 28)          /* only a failure, as an EXEC_FAILED record */
+#define CALL_IF_STRANGER (1u << 29)   /* only where the first argument is no process of the tree */
 
 /* Set by the loader before verification, which then drops the branches not taken. */
 volatile const u32 pid_ns_inum = 0; /* the tracer's pid namespace; 0: the initial one */
@@ -294,7 +299,11 @@ INLINE u32 current_process(struct task_struct *task)
 {
     if (!pid_ns_inum)
         return task->tgid;
-    return number_of(task->group_leader->thread_pid);
+    struct task_struct *leader = 0;
+    struct pid *pid = 0;
+    READ(leader, task, group_leader);
+    READ(pid, leader, thread_pid);
+    return number_of(pid);
 }
 
 INLINE bool is_tracked(u32 pid)
@@ -520,34 +529,47 @@ int on_exec(u64 *args)
     struct exec_record *record = (void *)slot->data;
     fill_head(&record->head, KIND_EXEC, pid, task->pid);
 
-    const struct cred *cred = task->cred;
-    record->uid = cred->uid.val;
-    record->euid = cred->euid.val;
-    record->gid = cred->gid.val;
-    record->egid = cred->egid.val;
-    struct signal_struct *signal = task->signal;
-    struct pid *sid = 0, *pgid = 0;
-    sid = signal->pids[PIDTYPE_SID];
-    pgid = signal->pids[PIDTYPE_PGID];
+    const struct cred *cred = 0;
+    READ(cred, task, cred);
+    READ(record->uid, cred, uid.val);
+    READ(record->euid, cred, euid.val);
+    READ(record->gid, cred, gid.val);
+    READ(record->egid, cred, egid.val);
+    struct signal_struct *signal = 0;
+    struct pid *sid = 0, *pgid = 0, *thread_pid = 0;
+    READ(signal, task, signal);
+    READ(sid, signal, pids[PIDTYPE_SID]);
+    READ(pgid, signal, pids[PIDTYPE_PGID]);
+    READ(thread_pid, task, thread_pid);
     record->sid = number_of(sid);
     record->pgid = number_of(pgid);
-    record->ns_pid = inner_number(task->thread_pid, pid);
+    record->ns_pid = inner_number(thread_pid, pid);
     record->old_tid = args[1];
     record->cgroup = bpf_get_current_cgroup_id();
     record->start_time = task->start_time;
-    struct tty_struct *tty = signal->tty;
+    struct tty_struct *tty = 0;
+    READ(tty, signal, tty);
     record->tty_major = 0;
     record->tty_minor = 0;
     if (tty) {
-        record->tty_major = tty->driver->major;
-        record->tty_minor = tty->driver->minor_start + tty->index;
+        struct tty_driver *driver = 0;
+        u32 first = 0, index = 0;
+        READ(driver, tty, driver);
+        READ(record->tty_major, driver, major);
+        READ(first, driver, minor_start);
+        READ(index, tty, index);
+        record->tty_minor = first + index;
         bpf_probe_read_kernel_str(record->tty_name, sizeof(record->tty_name),
                                   FIELD(tty, name));
     } else {
         record->tty_name[0] = 0;
     }
-    struct mm_struct *mm = task->mm;
-    u64 start = mm->arg_start, arg_end = mm->arg_end, env_end = mm->env_end;
+    struct mm_struct *mm = 0;
+    u64 start = 0, arg_end = 0, env_end = 0;
+    READ(mm, task, mm);
+    READ(start, mm, arg_start);
+    READ(arg_end, mm, arg_end);
+    READ(env_end, mm, env_end);
     record->arg_len = arg_end - start;
     record->env_len = env_end - arg_end;
 
@@ -562,7 +584,8 @@ int on_exec(u64 *args)
     off += got;
 
     struct loop loop = {slot};
-    struct file *exe = mm->exe_file;
+    struct file *exe = 0;
+    READ(exe, mm, exe_file);
     u32 flags = 0, end = off;
     if (exe) {
         end = walk_path(&loop, FIELD(exe, f_path), off);
@@ -571,7 +594,8 @@ int on_exec(u64 *args)
     }
     record->exe_len = end - off;
     off = end;
-    struct fs_struct *fs = task->fs;
+    struct fs_struct *fs = 0;
+    READ(fs, task, fs);
     if (fs) {
         end = walk_path(&loop, FIELD(fs, pwd), off);
         flags |= slot->walk.flags & WALK_DELETED ? FLAG_CWD_DELETED : 0;
@@ -580,13 +604,17 @@ int on_exec(u64 *args)
     record->cwd_len = end - off;
     off = end;
     slot->fds.off = off;
-    struct files_struct *files = task->files;
+    struct files_struct *files = 0;
+    READ(files, task, files);
     if (files) {
-        struct fdtable *table = files->fdt;
+        struct fdtable *table = 0;
+        unsigned long *open = 0;
+        READ(table, files, fdt);
+        READ(open, table, open_fds);
         slot->fds.last = 0;
-        slot->fds.fds = table->fd;
         slot->fds.open = 0;
-        bpf_probe_read_kernel(&slot->fds.open, sizeof(slot->fds.open), table->open_fds);
+        READ(slot->fds.fds, table, fd);
+        bpf_probe_read_kernel(&slot->fds.open, sizeof(slot->fds.open), open);
         bpf_loop(FDS, fd_step, &loop, 0);
     }
     end = slot->fds.off;
@@ -622,8 +650,11 @@ SEC("raw_tp/sched_process_exit")
 int on_exit(u64 *args)
 {
     struct task_struct *task = bpf_get_current_task_btf();
-    struct signal_struct *signal = task->signal;
-    if (signal->live.counter != 0)
+    struct signal_struct *signal = 0;
+    s32 live = 0;
+    READ(signal, task, signal);
+    READ(live, signal, live.counter);
+    if (live != 0)
         return 0;
     u32 pid = current_process(task);
     if (!pid || bpf_map_delete_elem(&tracked, &pid))
@@ -635,28 +666,37 @@ int on_exit(u64 *args)
         return 0;
     }
     fill_head(&record->head, KIND_EXIT, pid, task->pid);
-    struct task_struct *leader = task->group_leader;
-    record->status = signal->flags & SIGNAL_GROUP_EXIT ? signal->group_exit_code : leader->exit_code;
+    struct task_struct *leader = 0;
+    u32 signal_flags = 0;
+    s32 leader_pid = 0;
+    READ(leader, task, group_leader);
+    READ(leader_pid, leader, pid);
+    READ(signal_flags, signal, flags);
+    if (signal_flags & SIGNAL_GROUP_EXIT)
+        READ(record->status, signal, group_exit_code);
+    else
+        READ(record->status, leader, exit_code);
     record->pad = 0;
-    record->utime = signal->utime + task->utime;
-    record->stime = signal->stime + task->stime;
-    record->runtime = signal->sum_sched_runtime + task->se.sum_exec_runtime;
-    record->cutime = signal->cutime;
-    record->cstime = signal->cstime;
-    record->maj_flt = signal->maj_flt + signal->cmaj_flt + task->maj_flt;
-    u64 inblock = signal->inblock + signal->cinblock + (task->ioac.read_bytes >> 9);
-    u64 oublock = signal->oublock + signal->coublock + (task->ioac.write_bytes >> 9);
-    if (leader->pid != task->pid) {
-        record->utime += leader->utime;
-        record->stime += leader->stime;
-        record->runtime += leader->se.sum_exec_runtime;
-        record->maj_flt += leader->maj_flt;
-        inblock += leader->ioac.read_bytes >> 9;
-        oublock += leader->ioac.write_bytes >> 9;
+    record->utime = VALUE(signal, utime) + task->utime;
+    record->stime = VALUE(signal, stime) + task->stime;
+    record->runtime = VALUE(signal, sum_sched_runtime) + task->se.sum_exec_runtime;
+    record->cutime = VALUE(signal, cutime);
+    record->cstime = VALUE(signal, cstime);
+    record->maj_flt = VALUE(signal, maj_flt) + VALUE(signal, cmaj_flt) + task->maj_flt;
+    u64 inblock = VALUE(signal, inblock) + VALUE(signal, cinblock) + (task->ioac.read_bytes >> 9);
+    u64 oublock = VALUE(signal, oublock) + VALUE(signal, coublock) + (task->ioac.write_bytes >> 9);
+    if (leader_pid != task->pid) {
+        record->utime += VALUE(leader, utime);
+        record->stime += VALUE(leader, stime);
+        record->runtime += VALUE(leader, se.sum_exec_runtime);
+        record->maj_flt += VALUE(leader, maj_flt);
+        inblock += VALUE(leader, ioac.read_bytes) >> 9;
+        oublock += VALUE(leader, ioac.write_bytes) >> 9;
     }
     record->inblock = inblock;
     record->oublock = oublock;
-    record->maxrss = signal->maxrss > signal->cmaxrss ? signal->maxrss : signal->cmaxrss;
+    u64 maxrss = VALUE(signal, maxrss), cmaxrss = VALUE(signal, cmaxrss);
+    record->maxrss = maxrss > cmaxrss ? maxrss : cmaxrss;
     bpf_ringbuf_submit(record, 0);
     return 0;
 }
@@ -795,14 +835,17 @@ INLINE u64 argument(struct effect_record *record, u32 which)
 
 INLINE struct file *file_of(struct task_struct *task, u32 fd)
 {
-    struct file *file = 0;
-    struct files_struct *files = task->files;
-    if (!files)
+    struct file *file = 0, **at = 0;
+    struct files_struct *files = 0;
+    struct fdtable *table = 0;
+    u32 most = 0;
+    READ(files, task, files);
+    READ(table, files, fdt);
+    READ(most, table, max_fds);
+    if (fd >= most)
         return 0;
-    struct fdtable *table = files->fdt;
-    if (fd >= table->max_fds)
-        return 0;
-    bpf_probe_read_kernel(&file, sizeof(file), table->fd + fd);
+    READ(at, table, fd);
+    bpf_probe_read_kernel(&file, sizeof(file), at + fd);
     return file;
 }
 
@@ -812,7 +855,8 @@ INLINE u32 walk_base(struct loop *loop, struct task_struct *task, struct effect_
     loop->slot->walk.flags = WALK_CUT;
     s32 fd = dirfd ? (s32)argument(record, dirfd) : AT_FDCWD;
     if (fd == AT_FDCWD) {
-        struct fs_struct *fs = task->fs;
+        struct fs_struct *fs = 0;
+        READ(fs, task, fs);
         return fs ? walk_path(loop, FIELD(fs, pwd), off) : off;
     }
     struct file *file = file_of(task, fd);
@@ -895,6 +939,12 @@ int on_effect(u64 *args)
         u64 request = 0;
         SYSCALL_ARG0(regs, request);
         if (request != PTRACE_ATTACH && request != PTRACE_SEIZE)
+            return 0;
+    }
+    if (call & CALL_IF_STRANGER) { /* runtimes wake their own threads with signals */
+        u64 target = 0;
+        SYSCALL_ARG0(regs, target);
+        if (is_tracked(target))
             return 0;
     }
     struct scratch *slot = take_scratch();

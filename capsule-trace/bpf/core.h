@@ -58,6 +58,13 @@ static long (*const bpf_loop)(u32 nr_loops, void *callback, void *ctx, u64 flags
     })
 /* Reads one field through a pointer that the verifier does not know. */
 #define READ(dst, ptr, field) bpf_probe_read_kernel(&(dst), sizeof(dst), FIELD(ptr, field))
+/* The same, as a value. */
+#define VALUE(ptr, field)          \
+    ({                             \
+        typeof((ptr)->field) value_ = 0; \
+        READ(value_, ptr, field);  \
+        value_;                    \
+    })
 
 struct qstr {
     union {

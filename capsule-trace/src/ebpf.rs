@@ -16,9 +16,11 @@ mod cgroup;
 mod collect;
 mod effect;
 mod load;
+mod object;
 mod paths;
 mod probe;
 mod second;
+mod sys;
 mod wire;
 
 use std::os::fd::OwnedFd;

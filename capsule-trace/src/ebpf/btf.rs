@@ -1,7 +1,7 @@
 //! The part of the kernel's type information that the programs need.
 //!
-//! `/sys/kernel/btf/vmlinux` holds some 150,000 types, and a loader that reads them all spends several times longer on
-//! that than the kernel does on verifying the programs. [`subset`] makes one pass over the bytes and keeps the
+//! `/sys/kernel/btf/vmlinux` holds some 150,000 types, and to read them all takes several times longer than the kernel
+//! takes to verify the programs. [`subset`] makes one pass over the bytes and keeps the
 //! structures that the programs name, with their members; what a pointer points to, and embedded structures that
 //! nobody asked for, become empty shells, which is all that a relocation of a field's offset looks at.
 //!

@@ -84,6 +84,7 @@ const IF_ADDRESS: u32 = 1 << 26;
 const IF_ATTACHES: u32 = 1 << 27;
 /// A failure is recorded, as a failed exec.
 const EXEC: u32 = 1 << 28;
+const IF_STRANGER: u32 = 1 << 29;
 /// Recorded, with nothing but its arguments.
 const BARE: u32 = 1 << 31;
 
@@ -146,10 +147,10 @@ const COMMON: &[Call] = &[
     call(libc::SYS_unshare, "unshare", Is(Privilege), BARE, Flags(0)),
     call(libc::SYS_ptrace, "ptrace", Is(Ptrace), BARE | IF_ATTACHES, Process(1)),
     call(libc::SYS_process_vm_writev, "process_vm_writev", Is(Ptrace), BARE, Process(0)),
-    call(libc::SYS_kill, "kill", Is(Ptrace), BARE, Signal(0, 1)),
-    call(libc::SYS_tkill, "tkill", Is(Ptrace), BARE, Signal(0, 1)),
-    call(libc::SYS_tgkill, "tgkill", Is(Ptrace), BARE, Signal(0, 2)),
-    call(libc::SYS_pidfd_open, "pidfd_open", Is(Ptrace), BARE, Handle(0)),
+    call(libc::SYS_kill, "kill", Is(Ptrace), BARE | IF_STRANGER, Signal(0, 1)),
+    call(libc::SYS_tkill, "tkill", Is(Ptrace), BARE | IF_STRANGER, Signal(0, 1)),
+    call(libc::SYS_tgkill, "tgkill", Is(Ptrace), BARE | IF_STRANGER, Signal(0, 2)),
+    call(libc::SYS_pidfd_open, "pidfd_open", Is(Ptrace), BARE | IF_STRANGER, Handle(0)),
     call(libc::SYS_mount, "mount", WithText(Mount), path1(1) | path2(0), Nothing),
     call(libc::SYS_umount2, "umount2", Is(Mount), path1(0), Nothing),
     call(libc::SYS_move_mount, "move_mount", Is(Mount), dirfd1(2) | path1(3) | dirfd2(0) | path2(1), Nothing),

@@ -1,15 +1,16 @@
 //! The kernel programs: loaded, verified, attached, and what is asked of their maps.
 
 use std::error::Error;
-use std::io;
+use std::fs::File;
+use std::io::{self, Read as _};
 use std::os::unix::fs::MetadataExt as _;
 
-use aya::maps::{Array, HashMap, MapData, MapError, PerCpuArray, RingBuf};
-use aya::programs::RawTracePoint;
-use aya::{Btf, Ebpf, EbpfLoader, Endianness, include_bytes_aligned};
+use aya::maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray, RingBuf};
+use aya::{Btf, Endianness, include_bytes_aligned};
 use capsule_core::{Backend, Pid};
 
-use super::{btf, calls, probe};
+use super::object::{self, ObjectError};
+use super::{btf, calls, probe, sys};
 use crate::error::TraceError;
 
 #[cfg(target_arch = "x86_64")]
@@ -27,6 +28,8 @@ const EFFECTS: (&str, &str) = ("on_effect", "sys_exit");
 
 /// `BPF_NOEXIST` of bpf(2).
 const NO_EXIST: u64 = 1;
+const LOAD: &str = "load the kernel programs";
+const ATTACH: &str = "attach the kernel programs";
 const VMLINUX: &str = "/sys/kernel/btf/vmlinux";
 /// The initial pid namespace's inode (`PROC_PID_INIT_INO`).
 const INITIAL_PID_NAMESPACE: u64 = 0xefff_fffc;
@@ -35,10 +38,11 @@ const SCRATCH_PER_CPU: u32 = 2;
 
 /// Programs in the kernel. Dropping them detaches.
 pub(super) struct Programs {
-    ebpf: Ebpf,
+    object: object::Programs,
     tracked: HashMap<MapData, u32, u32>,
     lost: PerCpuArray<MapData, u64>,
     ring: Option<RingBuf<MapData>>,
+    calls: Array<MapData, u32>,
     /// The ring's size in bytes.
     pub(super) ring_bytes: u32,
 }
@@ -66,53 +70,43 @@ impl Programs {
                 remedy: None,
             });
         }
-        let kernel = std::fs::read(VMLINUX).map_err(|source| failed("read the kernel's type information", &source))?;
-        let kernel = btf::subset(&kernel, btf::WANTED).unwrap_or(kernel);
+        let kernel = kernels_types().map_err(|source| failed("read the kernel's type information", &source))?;
         let kernel = Btf::parse(&kernel, Endianness::default())
             .map_err(|source| failed("read the kernel's type information", &source))?;
         let cpus = aya::util::nr_cpus().map_err(|(_file, source)| failed("count the cpus", &source))?;
         let scratch = u32::try_from(cpus).unwrap_or(u32::MAX).saturating_mul(SCRATCH_PER_CPU);
-        let namespace = pid_namespace();
-        let mut ebpf = EbpfLoader::new()
-            .btf(Some(&kernel))
-            .map_max_entries("ring", ring_bytes)
-            .map_max_entries("scratch", scratch)
-            .map_max_entries("tracked", most_processes())
-            .override_global("pid_ns_inum", &namespace, true)
-            .load(OBJECT)
-            .map_err(|source| failed("load the kernel programs", &source))?;
-        for name in ALWAYS.iter().map(|(name, _)| *name).chain([FAILED_EXECS.0]) {
-            program(&mut ebpf, name)?.load().map_err(|source| failed("load the kernel programs", &source))?;
+        let sizes = [("ring", ring_bytes), ("scratch", scratch), ("tracked", most_processes())];
+        let namespace = pid_namespace().to_ne_bytes();
+        let mut object = object::Programs::new(OBJECT, &kernel, &sizes, &[("pid_ns_inum", &namespace)])
+            .map_err(|source| failed(LOAD, &source))?;
+        for (name, _) in ALWAYS {
+            object.load(name).map_err(|source| failed(LOAD, &source))?;
         }
-        let tracked = take(&mut ebpf, "tracked")?;
-        let lost = take(&mut ebpf, "lost")?;
-        let ring = take(&mut ebpf, "ring")?;
-        Ok(Self { ebpf, tracked, lost, ring: Some(ring), ring_bytes })
+        let tracked = take(&mut object, "tracked", Map::HashMap)?;
+        let lost = take(&mut object, "lost", Map::PerCpuArray)?;
+        let ring = take(&mut object, "ring", Map::RingBuf)?;
+        let calls = take(&mut object, "calls", Map::Array)?;
+        Ok(Self { object, tracked, lost, ring: Some(ring), calls, ring_bytes })
     }
 
     /// Attaches the programs. From now on the tree of whatever is tracked is recorded.
     pub(super) fn attach(&mut self, failed_execs: bool) -> Result<(), TraceError> {
         for (name, tracepoint) in ALWAYS.into_iter().chain(failed_execs.then_some(FAILED_EXECS)) {
-            let attached = program(&mut self.ebpf, name)?.attach(tracepoint);
-            attached.map_err(|source| failed("attach the kernel programs", &source))?;
+            self.object.attach(name, tracepoint).map_err(|source| failed(ATTACH, &source))?;
         }
         Ok(())
     }
 
     /// Attaches the program for effects, which is loaded only now: most of it is never needed.
     pub(super) fn attach_effects(&mut self, reads: bool, failed_execs: bool) -> Result<(), TraceError> {
-        let map = self.ebpf.map_mut("calls").ok_or_else(|| broken("map", "calls"))?;
-        let mut table: Array<&mut MapData, u32> = map.try_into().map_err(|_other_type| broken("map", "calls"))?;
         let effects = calls::all().map(|call| (call.number, call.instruction(reads)));
         let execs = failed_execs.then_some(calls::EXECS).into_iter().flatten();
         for (number, instruction) in effects.chain(execs) {
-            let number = u32::try_from(number).map_err(|_negative| broken("call", "of a negative number"))?;
-            table.set(number, instruction, 0).map_err(|source| failed("choose system calls", &source))?;
+            let number =
+                u32::try_from(number).map_err(|_negative| broken("a call has a negative number".to_owned()))?;
+            self.calls.set(number, instruction, 0).map_err(|source| failed("choose system calls", &source))?;
         }
-        let program = program(&mut self.ebpf, EFFECTS.0)?;
-        program.load().map_err(|source| failed("load the kernel programs", &source))?;
-        program.attach(EFFECTS.1).map_err(|source| failed("attach the kernel programs", &source))?;
-        Ok(())
+        self.object.attach(EFFECTS.0, EFFECTS.1).map_err(|source| failed(ATTACH, &source))
     }
 
     /// The reading end of the ring. There is one.
@@ -175,6 +169,20 @@ impl Programs {
     }
 }
 
+/// The types that the programs name, out of the kernel's.
+fn kernels_types() -> io::Result<Vec<u8>> {
+    let mut file = File::open(VMLINUX)?;
+    let len = usize::try_from(file.metadata()?.len()).unwrap_or(0);
+    // Before Linux 6.16 it can only be read, a page at a time.
+    let mapped = sys::Mapped::new(&file, len);
+    if let Some(types) = mapped.as_ref().ok().and_then(|mapped| btf::subset(mapped.bytes(), btf::WANTED)) {
+        return Ok(types);
+    }
+    let mut whole = Vec::with_capacity(len);
+    file.read_to_end(&mut whole)?;
+    Ok(btf::subset(&whole, btf::WANTED).unwrap_or(whole))
+}
+
 /// The inode of the pid namespace that pids are to be given in; 0 for the initial one.
 fn pid_namespace() -> u32 {
     match std::fs::metadata("/proc/self/ns/pid") {
@@ -195,18 +203,18 @@ fn most_processes() -> u32 {
     most.unwrap_or(REASON).clamp(1024, REASON)
 }
 
-fn program<'a>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<&'a mut RawTracePoint, TraceError> {
-    let found = ebpf.program_mut(name).ok_or_else(|| broken("program", name))?;
-    found.try_into().map_err(|_other_type| broken("program", name))
+/// A map of the object, as what it is used for.
+fn take<T: TryFrom<Map>>(
+    object: &mut object::Programs,
+    name: &'static str,
+    kind: fn(MapData) -> Map,
+) -> Result<T, TraceError> {
+    let map = object.take_map(name).map_err(|error: ObjectError| broken(error.to_string()))?;
+    T::try_from(kind(map)).map_err(|_other_type| broken(format!("the map `{name}` is of another type")))
 }
 
-fn take<T: TryFrom<aya::maps::Map>>(ebpf: &mut Ebpf, name: &'static str) -> Result<T, TraceError> {
-    let map = ebpf.take_map(name).ok_or_else(|| broken("map", name))?;
-    T::try_from(map).map_err(|_other_type| broken("map", name))
-}
-
-fn broken(what: &str, name: &str) -> TraceError {
-    TraceError::BrokeOff { backend: Backend::Ebpf, because: format!("the {what} `{name}` is not in the object") }
+fn broken(because: String) -> TraceError {
+    TraceError::BrokeOff { backend: Backend::Ebpf, because }
 }
 
 /// An error with what its sources say and, where the kernel refused, what is missing.

@@ -3,7 +3,8 @@
 //!
 //! Every workload runs bare and under each tracer that is installed, in turn within one round, so that drift of the
 //! machine hits all alike. What is printed is the ratio to the bare run of the same round: median, least and greatest
-//! over the rounds. Capsule runs end to end, with the session written and sealed.
+//! over the rounds; then the median again without the start-up, which is what `true` takes longer under that tracer.
+//! Capsule runs end to end, with the session written and sealed.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program that prints its result")]
 
 use std::collections::BTreeMap;
@@ -18,13 +19,18 @@ mod latency;
 mod made;
 #[path = "bench/scale.rs"]
 mod scale;
+#[path = "bench/scripts.rs"]
+mod scripts;
 #[path = "bench/sys.rs"]
 mod sys;
+
+use scripts::{AGENT, BPFTRACE, FILES, GIT, LOOP, MAKE, NODE, PIPES, PYTHON};
 
 /// One way to run a command.
 struct Contender {
     name: String,
-    /// What stands before the command; `{}` becomes a fresh scratch path.
+    /// What stands before the command; `{}` becomes a fresh scratch path, and `{command}` the whole command, where it is to
+    /// be one word.
     prefix: Vec<String>,
 }
 
@@ -166,7 +172,7 @@ fn works(command: &[&str]) -> bool {
         .is_ok_and(|status| status.success())
 }
 
-fn contenders(capsule: &str) -> Vec<Contender> {
+fn contenders(capsule: &str, scratch: &Path) -> Vec<Contender> {
     let words = |text: &str| text.split(' ').map(str::to_owned).collect::<Vec<_>>();
     let mut all = vec![Contender { name: "bare".to_owned(), prefix: Vec::new() }];
     // What `run` does unasked, and eBPF without the effects that it records unasked.
@@ -187,6 +193,14 @@ fn contenders(capsule: &str) -> Vec<Contender> {
     if installed("tracexec") {
         let prefix = words("tracexec log --output {} --");
         all.push(Contender { name: "tracexec".to_owned(), prefix });
+    }
+    if installed("bpftrace") {
+        let script = scratch.join("trace.bt");
+        let written = std::fs::write(&script, BPFTRACE).is_ok();
+        let prefix = words(&format!("bpftrace -q -o {{}} -c {{command}} {}", script.display()));
+        if written && works(&["bpftrace", "-c", "/bin/true", &script.to_string_lossy()]) {
+            all.push(Contender { name: "bpftrace".to_owned(), prefix });
+        }
     }
     if installed("perf") && works(&["perf", "trace", "-o", "/dev/null", "-e", "execve", "true"]) {
         let prefix = words("perf trace -o {} -e execve,clone,clone3,fork,vfork,exit_group --");
@@ -233,60 +247,13 @@ fn workloads(scratch: &Path, tracee: &Path, tiny: &str) -> Vec<Workload> {
         Workload { name: "python", what: "20 starts of python3", command: script("python.sh") },
         Workload { name: "node", what: "10 starts of node", command: script("node.sh") },
         Workload { name: "pipes", what: "300 pipelines of four programs", command: script("pipes.sh") },
-        Workload { name: "true", what: "start-up: one process", command: vec!["true".to_owned()] },
+        start_up(),
     ]
 }
 
-const AGENT: &str = r#"set -e
-cd "$(mktemp -d)"
-git init -q . && git config user.email a@b && git config user.name a
-for i in 1 2 3 4 5 6 7 8; do
-  printf 'int f%s(int x) { return x + %s; }\n' $i $i > f$i.c
-  printf '#!/usr/bin/env python3\nprint(%s)\n' $i > s$i.py
-done
-for round in 1 2 3; do
-  echo $round > round.txt
-  ls -la > /dev/null; find . -name '*.c' | sort | head -5 > /dev/null
-  grep -rn "return" --include='*.c' . | wc -l > /dev/null
-  for i in 1 2 3 4 5 6 7 8; do gcc -O1 -c f$i.c -o f$i.o; done
-  for i in 1 2 3; do python3 s$i.py > /dev/null; done
-  for f in *.c; do sed -n 1,5p "$f" | tr a-z A-Z | cut -c1-20 > /dev/null; done
-  git add -A; git commit -qm "round $round"; git status --short > /dev/null; git log --oneline | head -3 > /dev/null
-  git diff HEAD --stat > /dev/null
-done
-"#;
-
-const LOOP: &str = r#"i=0; while [ $i -lt 1000 ]; do /bin/true; i=$((i+1)); done"#;
-
-const MAKE: &str = r#"set -e
-cd "$(mktemp -d)"
-i=0; while [ $i -lt 40 ]; do printf '#include <stdio.h>\nint f%s(void) { return printf("%%d", %s); }\n' $i $i > f$i.c; i=$((i+1)); done
-printf 'OBJS := $(patsubst %%.c,%%.o,$(wildcard *.c))\nall: $(OBJS)\n\tar rcs lib.a $(OBJS)\n%%.o: %%.c\n\tgcc -O1 -c $< -o $@\n' > Makefile
-make -s -j2
-"#;
-
-const GIT: &str = r#"set -e
-cd "$(mktemp -d)"
-git init -q . && git config user.email a@b && git config user.name a
-i=0; while [ $i -lt 50 ]; do echo $i > f; git add f; git commit -qm "c$i"; git status --short > /dev/null; git log --oneline -1 > /dev/null; i=$((i+1)); done
-"#;
-
-const FILES: &str = r#"find /usr/include /usr/lib/python3 /usr/share/doc -type f 2>/dev/null | wc -l > /dev/null
-grep -r "define" /usr/include > /dev/null 2>&1 || true
-cd "$(mktemp -d)"
-mkdir tree && i=0
-while [ $i -lt 500 ]; do echo "text $i" > tree/f$i; i=$((i+1)); done
-tar cf all.tar tree && mkdir out && tar xf all.tar -C out
-git init -q . && git config user.email a@b && git config user.name a
-git add tree && git commit -qm all && rm -r tree && git checkout -q -- tree
-"#;
-
-const PYTHON: &str = r#"i=0; while [ $i -lt 20 ]; do python3 -c 'import json'; i=$((i+1)); done"#;
-
-const NODE: &str = r#"i=0; while [ $i -lt 10 ]; do node -e 0; i=$((i+1)); done"#;
-
-const PIPES: &str =
-    r#"i=0; while [ $i -lt 300 ]; do echo "b a $i" | tr ' ' '\n' | sort | wc -l > /dev/null; i=$((i+1)); done"#;
+fn start_up() -> Workload {
+    Workload { name: "true", what: "start-up: one process", command: vec!["true".to_owned()] }
+}
 
 fn measure(settings: &Settings, scratch: &Path) -> Result<serde_json::Value, String> {
     let (capsule, tracee) = (sibling("capsule")?, sibling("tracee")?);
@@ -303,7 +270,7 @@ fn measure(settings: &Settings, scratch: &Path) -> Result<serde_json::Value, Str
     ] {
         std::fs::write(scratch.join(name), text).map_err(|error| format!("{name}: {error}"))?;
     }
-    let mut contenders = contenders(&capsule.to_string_lossy());
+    let mut contenders = contenders(&capsule.to_string_lossy(), scratch);
     contenders.retain(|c| c.name == "bare" || settings.tracers.is_empty() || settings.tracers.contains(&c.name));
     let mut workloads = workloads(scratch, &tracee, &tiny);
     workloads.retain(|w| {
@@ -314,9 +281,10 @@ fn measure(settings: &Settings, scratch: &Path) -> Result<serde_json::Value, Str
     println!("| workload | bare, s | {} |", names.get(1..).unwrap_or_default().join(" | "));
     println!("| --- | --- |{}", " --- |".repeat(names.len().saturating_sub(1)));
     let mut results = serde_json::Map::new();
+    let start_ups = start_ups(&rounds(settings, scratch, &contenders, &start_up())?, contenders.len());
     for workload in &workloads {
         let rounds = rounds(settings, scratch, &contenders, workload)?;
-        println!("{}", row(workload, &contenders, &rounds));
+        println!("{}", row(workload, &start_ups, &rounds));
         let seconds: BTreeMap<&str, Vec<f64>> = contenders
             .iter()
             .enumerate()
@@ -347,8 +315,12 @@ fn rounds(
             let words: Vec<String> = contender
                 .prefix
                 .iter()
-                .map(|word| if word == "{}" { place.to_string_lossy().into_owned() } else { word.clone() })
-                .chain(workload.command.iter().cloned())
+                .map(|word| match word.as_str() {
+                    "{}" => place.to_string_lossy().into_owned(),
+                    "{command}" => workload.command.join(" "),
+                    _ => word.clone(),
+                })
+                .chain(workload.command.iter().filter(|_| !contender.prefix.iter().any(|w| w == "{command}")).cloned())
                 .collect();
             let (program, rest) = words.split_first().ok_or("an empty command")?;
             let begin = Instant::now();
@@ -379,14 +351,24 @@ fn rounds(
     Ok(rounds)
 }
 
-fn row(workload: &Workload, contenders: &[Contender], rounds: &[Vec<Duration>]) -> String {
+/// By how many seconds `true` takes longer under each contender than bare.
+fn start_ups(rounds: &[Vec<Duration>], contenders: usize) -> Vec<f64> {
+    let longer = |index: usize| {
+        let pairs = rounds.iter().filter_map(move |round| Some((round.get(index)?, round.first()?)));
+        spread(pairs.map(|(with, bare)| with.as_secs_f64() - bare.as_secs_f64()).collect()).1
+    };
+    (0..contenders).map(longer).collect()
+}
+
+fn row(workload: &Workload, start_ups: &[f64], rounds: &[Vec<Duration>]) -> String {
     let column = |index: usize| rounds.iter().filter_map(move |round| round.get(index)).map(Duration::as_secs_f64);
     let mut line = format!("| {} | {:.3} |", workload.name, spread(column(0).collect()).1);
-    for index in 1..contenders.len() {
-        let ratios = column(index).zip(column(0)).map(|(with, bare)| with / bare).collect();
-        let (least, median, greatest) = spread(ratios);
+    for (index, start_up) in start_ups.iter().enumerate().skip(1) {
+        let ratios =
+            |less: f64| spread(column(index).zip(column(0)).map(|(with, bare)| (with - less) / bare).collect());
+        let ((least, median, greatest), (_, without, _)) = (ratios(0.0), ratios(*start_up));
         // Writing to a String cannot fail.
-        write!(line, " {median:.2} ({least:.2}–{greatest:.2}) |").unwrap_or(());
+        write!(line, " {median:.2} ({least:.2}–{greatest:.2}); {without:.2} |").unwrap_or(());
     }
     line
 }
