@@ -66,6 +66,9 @@ impl Term {
             Some(("risk", name)) => Severity::from_name(name)
                 .map(Self::Risk)
                 .ok_or_else(|| unknown(Severity::ALL.iter().map(|severity| severity.name()).collect())),
+            Some(("tool", "")) => {
+                Err(FilterError { term: word.to_owned(), hint: "a program's name follows, as in tool:git".to_owned() })
+            }
             Some(("tool", name)) => Ok(Self::Tool(name.as_bytes().to_vec())),
             _ if word == "failed" => Ok(Self::Failed),
             _ if word == "risk" => Ok(Self::Risk(Severity::Info)),
@@ -101,6 +104,7 @@ mod tests {
     fn an_unknown_value_is_refused_with_the_known_ones() {
         let error = Filter::parse("git label:Toool").unwrap_err().to_string();
         assert_eq!(error, "`label:Toool` is not a filter term: one of Agent, Tool, SystemTool, Unknown");
+        assert!(Filter::parse("tool:").is_err());
         assert!(Filter::parse("risk:high !role:helper tool:git failed https://x").is_ok());
     }
 }
