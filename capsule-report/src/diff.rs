@@ -11,7 +11,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::model::{Process, Report};
-use crate::options::Options;
+use crate::options::{Listing, Options};
 use crate::schema::mirror;
 use crate::style::{self, Style};
 use crate::view::SessionView;
@@ -103,7 +103,7 @@ pub struct Thing {
 /// A difference that is to fail a check (`--fail-on`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FailOn {
-    /// A rule found something for the first time.
+    /// A rule found something for the first time, something of more than `info`.
     NewRisk,
     /// A host is contacted, served or named for the first time.
     NewHost,
@@ -136,7 +136,7 @@ impl Diff {
     /// What `after` did that `before` did not, and the other way round.
     #[must_use]
     pub fn between(before: &SessionView, after: &SessionView, options: &Options) -> Self {
-        let plain = Options { baseline: None, filter: None, proc: None, ..options.clone() };
+        let plain = Options { baseline: None, filter: None, proc: None, listing: Listing::Brief, ..options.clone() };
         let (first, second) = (Report::assemble(before, &plain), Report::assemble(after, &plain));
         let change = |of: fn(&Report) -> Counted| changed(of(&first), of(&second));
         Self {
@@ -160,8 +160,11 @@ impl Diff {
             FailOn::NewProgram => (&self.programs, "new program"),
             FailOn::NewPath => (&self.paths, "new changed path"),
         });
+        let counts = |thing: &&Thing| thing.severity.is_none_or(|severity| severity > Severity::Info);
         found
-            .flat_map(|(change, what)| change.added.iter().map(move |thing| format!("{what}: {}", thing.name)))
+            .flat_map(|(change, what)| {
+                change.added.iter().filter(counts).map(move |thing| format!("{what}: {}", thing.name))
+            })
             .collect()
     }
 }
@@ -169,7 +172,7 @@ impl Diff {
 fn side(report: &Report) -> Side {
     Side {
         id: report.session.id.clone(),
-        command: report.session.command_line.clone(),
+        command: report.headline.what.clone(),
         duration: report.session.duration,
         processes: report.totals.processes,
         operations: report.totals.operations,

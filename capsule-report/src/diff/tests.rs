@@ -30,6 +30,7 @@ fn new_risks_hosts_programs_and_paths_are_named() {
         made.effect(nc, 4503, capsule_core::EffectKind::FileCreate, own, None);
     }
     made.risk(nc, Severity::Critical, "Reverse shell", "why");
+    made.risk(nc, Severity::Info, "Looked around", "why");
     let diff = Diff::between(&base(), &made.view(5000), &Options::default());
     let on = |name: &str| diff.failures(&[FailOn::from_name(name).unwrap()]);
     assert_eq!(on("new-risk"), ["new risk: made.reverse-shell"]);
