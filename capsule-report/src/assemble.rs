@@ -21,7 +21,7 @@ pub(crate) use work::meaning;
 
 use crate::fold::{SIGPIPE, summary_of};
 use crate::model::{Agent, CoverageItem, Ending, Exec, Headline, Process, Report, SCHEMA, Session, Totals};
-use crate::options::Options;
+use crate::options::{Listing, Options};
 use crate::view::{SessionView, Trust};
 use crate::words;
 
@@ -30,8 +30,10 @@ impl Report {
     #[must_use]
     pub fn assemble(view: &SessionView, options: &Options) -> Self {
         let cleaner = Cleaner::new(&options.redact, &view.metadata);
-        let (from, to) = bounds(view, options.now);
-        let index = Index::new(view, to);
+        let whole = bounds(view, options.now);
+        let index = Index::new(view, whole.1, options.proc);
+        let zoom = options.proc.and_then(|proc| index.index_of(proc)).and_then(|at| Some((at, index.node(at)?)));
+        let (from, to) = zoom.map_or(whole, |(at, node)| (node.started.0, index.end(at)));
         let ends = Ends { os: view.metadata.host.os.as_str(), running: is_running(view) };
         let (parallel, idle) = work::load(&index, from, to);
         let totals = Totals { parallel, idle, ..totals(view, &index) };
@@ -42,11 +44,19 @@ impl Report {
         let risk = risks::risk(&view.risks, &index, &cleaner, view.classified > 0);
         let agent = agent(&index, &cleaner);
         let notices = notices::notices(view, &totals, &cleaner);
-        let session = session(view, &cleaner, from, to);
-        let headline = headline(view, &session, &agent, &totals, &risk, &notices);
+        let session = session(view, &cleaner, whole.0, whole.1);
+        let zoom = zoom.map(|(at, node)| process(node, index.parent(at), &cleaner, ends, true));
+        let headline = Headline {
+            recording: recording(view, &notices),
+            ..match &zoom {
+                Some(process) => zoomed(process, &session, &totals, &risk, to.saturating_sub(from)),
+                None => headline(&session, &agent, &totals, &risk),
+            }
+        };
         let comparison = options
             .baseline
             .as_ref()
+            .filter(|_| zoom.is_none())
             .map(|base| compare::comparison(base, &index, &cleaner, &hosts, &risk, &totals, duration));
         Self {
             schema: SCHEMA.to_owned(),
@@ -54,7 +64,7 @@ impl Report {
             workflows: work::workflows(&index, &cleaner),
             patterns: patterns::patterns(&index, &cleaner, &phases, &totals, duration),
             interactions: world::interactions(view, &cleaner),
-            processes: if options.list_processes { processes(&index, &cleaner, ends) } else { Vec::new() },
+            processes: processes(&index, &cleaner, ends, options.listing),
             coverage: view.metadata.coverage.as_ref().map(|coverage| CoverageItem {
                 backend: coverage.backend.name().to_owned(),
                 hooks: coverage.hooks.clone(),
@@ -67,6 +77,7 @@ impl Report {
             session,
             notices,
             headline,
+            zoom,
             totals,
             agent,
             phases,
@@ -114,7 +125,7 @@ fn totals(view: &SessionView, index: &Index<'_>) -> Totals {
     if let Some(coverage) = &view.metadata.coverage {
         totals.lost_records = totals.lost_records.max(coverage.lost);
     }
-    for (at, node) in index.nodes.iter().enumerate() {
+    for (at, node) in index.preorder.iter().filter_map(|at| Some((*at, index.node(*at)?))) {
         let operation = index.is_operation(at);
         totals.processes += 1;
         totals.execs += node.execs.len() as u64;
@@ -153,19 +164,24 @@ fn agent(index: &Index<'_>, cleaner: &Cleaner) -> Option<Agent> {
 }
 
 /// Every process, by its number.
-fn processes(index: &Index<'_>, cleaner: &Cleaner, ends: Ends<'_>) -> Vec<Process> {
-    let shown = rows::shown(index);
+fn processes(index: &Index<'_>, cleaner: &Cleaner, ends: Ends<'_>, listing: Listing) -> Vec<Process> {
+    if listing == Listing::Nothing {
+        return Vec::new();
+    }
+    let faces = rows::faces(index);
     let nodes = index.nodes.iter().enumerate();
     nodes
-        .map(|(at, node)| Process {
-            shown: shown.get(at).copied().unwrap_or(false),
-            ..process(node, index.parent(at), cleaner, ends)
+        .zip(faces)
+        .map(|((at, node), (shown, asked))| Process {
+            shown,
+            asked: asked.map(|asked| cleaner.bytes(&asked)),
+            ..process(node, index.parent(at), cleaner, ends, listing == Listing::Full)
         })
         .collect()
 }
 
 /// A process, with its parent by index: one that exists and closes no cycle.
-fn process(node: &ProcessNode, parent: Option<usize>, cleaner: &Cleaner, ends: Ends<'_>) -> Process {
+fn process(node: &ProcessNode, parent: Option<usize>, cleaner: &Cleaner, ends: Ends<'_>, with_execs: bool) -> Process {
     Process {
         proc: node.proc.0,
         parent: parent.and_then(|parent| u32::try_from(parent.saturating_add(1)).ok()),
@@ -182,10 +198,12 @@ fn process(node: &ProcessNode, parent: Option<usize>, cleaner: &Cleaner, ends: E
         summary: cleaner.bytes(&node.summary),
         success: node.success,
         shown: false,
+        asked: None,
         rule: node.rule.clone(),
         execs: node
             .execs
             .iter()
+            .filter(|_| with_execs)
             .map(|exec| Exec {
                 event: exec.event.0,
                 at: exec.at.0,
@@ -284,9 +302,9 @@ fn session(view: &SessionView, cleaner: &Cleaner, from: u64, to: u64) -> Session
         ended_text: metadata.ended.map(Timestamp::to_seconds_string),
         duration: to.saturating_sub(from),
         ending,
-        host: Some(cleaner.text(&metadata.host.name)).filter(|name| !name.is_empty()),
+        host: Some(metadata.host.name.as_str()).filter(|name| !name.is_empty()).map(|name| cleaner.host(name)),
         system: format!("{} {} {}", metadata.host.os, metadata.host.kernel, metadata.host.arch),
-        user: metadata.user.name.as_deref().map(|name| cleaner.text(name)),
+        user: metadata.user.name.as_deref().map(|name| cleaner.user(name)),
         tracer: format!("{backend}{because}"),
         capsule: metadata.capsule.clone(),
         git_start: git(&metadata.git_start),
@@ -295,19 +313,32 @@ fn session(view: &SessionView, cleaner: &Cleaner, from: u64, to: u64) -> Session
     }
 }
 
-fn headline(
-    view: &SessionView,
-    session: &Session,
-    agent: &Option<Agent>,
-    totals: &Totals,
-    risk: &crate::model::Risk,
-    notices: &[crate::model::Notice],
-) -> Headline {
+/// How much there was, in words.
+fn amount(totals: &Totals) -> String {
     let processes = words::count(totals.processes, "process", "processes");
     let operations = words::count(totals.operations, "operation", "operations");
     let failed = if totals.failed > 0 { format!(", {} failed", words::number(totals.failed)) } else { String::new() };
+    format!("{processes}, {operations}{failed}")
+}
+
+/// The headline of one process and what it started; `recording` is left empty.
+fn zoomed(process: &Process, session: &Session, totals: &Totals, risk: &crate::model::Risk, duration: u64) -> Headline {
+    let started = process.started.saturating_sub(session.started);
+    Headline {
+        what: process.summary.clone(),
+        kind: format!("process {} of the session, and what it started: {}", process.proc, amount(totals)),
+        duration: format!("{}, from {} on", words::duration(duration), crate::template::offset(started)),
+        ending: process.ending.text.clone(),
+        success: process.success,
+        risk: worst(risk, totals),
+        recording: String::new(),
+    }
+}
+
+/// The headline of a session; `recording` is left empty.
+fn headline(session: &Session, agent: &Option<Agent>, totals: &Totals, risk: &crate::model::Risk) -> Headline {
     let who = if agent.is_some() { "agent session" } else { "command" };
-    let kind = format!("{who}: {processes}, {operations}{failed}");
+    let kind = format!("{who}: {}", amount(totals));
     let mut duration = words::duration(session.duration);
     if agent.is_some() && totals.idle > 0 && totals.operations > 0 {
         duration.push_str(&format!(", of which {} with no operation running", words::duration(totals.idle)));
@@ -321,18 +352,37 @@ fn headline(
     if totals.left_running > 0 {
         ending.push_str(&format!("; {} left running", words::count(totals.left_running, "process", "processes")));
     }
-    let worst = match risk.items.first() {
+    Headline {
+        what: without_directory(&session.command_line),
+        kind,
+        duration,
+        ending,
+        success,
+        risk: worst(risk, totals),
+        recording: String::new(),
+    }
+}
+
+/// The worst finding, in words.
+fn worst(risk: &crate::model::Risk, totals: &Totals) -> String {
+    match risk.items.first() {
         Some(item) => {
             let more = risk.items.iter().filter(|other| other.severity >= Severity::Medium).count().saturating_sub(1);
             let more = if more > 0 { format!("; {more} more at medium or above") } else { String::new() };
             let about = risks::about(item).map(|about| format!(": {about}")).unwrap_or_default();
             format!("{}: {}{about} (process {}){more}", risk.level, item.title, item.proc)
         }
-        None if risk.level == "LOW" => format!("none found in {processes}"),
+        None if risk.level == "LOW" => {
+            format!("none found in {}", words::count(totals.processes, "process", "processes"))
+        }
         None => risk.reasons.first().map_or_else(|| risk.level.clone(), |reason| format!("{}: {reason}", risk.level)),
-    };
+    }
+}
+
+/// Whether everything is there, in words.
+fn recording(view: &SessionView, notices: &[crate::model::Notice]) -> String {
     let incomplete = notices.iter().filter(|notice| notice.incomplete).count();
-    let recording = match incomplete {
+    match incomplete {
         0 => match view.integrity.as_ref().filter(|integrity| integrity.trust == Trust::Sealed) {
             Some(integrity) if integrity.passed_over.is_empty() => "complete and sealed".to_owned(),
             Some(integrity) => {
@@ -342,8 +392,7 @@ fn headline(
             None => "complete as far as it says itself".to_owned(),
         },
         n => format!("INCOMPLETE: {}", words::count(n as u64, "reason above", "reasons above")),
-    };
-    Headline { what: without_directory(&session.command_line), kind, duration, ending, success, risk: worst, recording }
+    }
 }
 
 /// A command line without the directory of its program, where that is one of programs: `./a` and `/home/u/a` are what they are.

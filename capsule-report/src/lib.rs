@@ -42,7 +42,7 @@ pub use json::json;
 pub use list::ListRow;
 pub use markdown::markdown;
 pub use model::*;
-pub use options::{Options, Redact};
+pub use options::{Listing, Options, Redact};
 pub use query::{
     About, Answered, Citation, Files, Find, Hosts, One, Page, QueryError, Questions, RecordKind, Risks, Tree,
     citations, fenced,

@@ -25,6 +25,9 @@ pub struct Report {
     pub notices: Vec<Notice>,
     /// The first lines of every rendering.
     pub headline: Headline,
+    /// The process that the report is about, where it is about one and what that started (`--proc`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub zoom: Option<Process>,
     /// Sums over the session.
     pub totals: Totals,
     /// The agent, where one was seen.
@@ -353,6 +356,10 @@ pub struct Process {
     /// What was asked.
     #[schemars(with = "mirror::Bytes")]
     pub summary: ByteString,
+    /// What was asked of the shell that only ran this, where it says more: `cd src && head -3 a.py` for `head`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<mirror::Bytes>")]
+    pub asked: Option<ByteString>,
     /// Whether it did well.
     pub success: Option<bool>,
     /// Whether the folded tree shows it by itself (before it is cut to its budget).

@@ -33,9 +33,8 @@ pub struct Options {
     pub redact: Redact,
     /// The user's earlier sessions, to compare with.
     pub baseline: Option<Baseline>,
-    /// Whether the model lists every process by itself. The built-in human and Markdown reports do not need the list, which
-    /// is most of the model's work in a session of a million processes.
-    pub list_processes: bool,
+    /// How much the model says of each process by itself.
+    pub listing: Listing,
 }
 
 impl Default for Options {
@@ -52,9 +51,20 @@ impl Default for Options {
             fence: String::new(),
             redact: Redact::default(),
             baseline: None,
-            list_processes: true,
+            listing: Listing::Full,
         }
     }
+}
+
+/// How much a model says of each process by itself: most of the work, where there are a million.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Listing {
+    /// Nothing: what the built-in reports for people and in Markdown need.
+    Nothing,
+    /// Everything but its execs: what the report for models and comparisons need.
+    Brief,
+    /// Everything.
+    Full,
 }
 
 /// What to leave out of an output, on top of what was left out at capture.

@@ -149,7 +149,7 @@ fn environment(medium: Medium, options: &Options) -> Result<Environment<'static>
 }
 
 /// `+0:03`, `+1:02:03`.
-fn offset(ns: u64) -> String {
+pub(crate) fn offset(ns: u64) -> String {
     let seconds = ns / 1_000_000_000;
     match seconds / 3600 {
         0 => format!("+{}:{:02}", seconds / 60, seconds % 60),
@@ -201,6 +201,7 @@ fn context(report: &Report, medium: Medium, options: &Options, used: &HashSet<St
     add("session", &|| of(&report.session));
     add("notices", &|| of(&report.notices));
     add("headline", &|| of(&report.headline));
+    add("zoom", &|| of(&report.zoom));
     add("totals", &|| of(&report.totals));
     add("agent", &|| of(&report.agent));
     add("rows", &|| of(&report.rows));

@@ -184,3 +184,26 @@ pub struct SessionView {
     /// What the verifier said, where it was asked.
     pub integrity: Option<Integrity>,
 }
+
+impl SessionView {
+    /// Keeps only the effects, findings and pipes of `proc` and of what it started, for a report with
+    /// [`Options::proc`](crate::Options::proc).
+    pub fn zoom(&mut self, proc: ProcId) {
+        let at = |proc: ProcId| usize::try_from(proc.0).ok().and_then(|proc| proc.checked_sub(1));
+        let children = self.tree.children();
+        let mut inside = vec![false; children.len()];
+        let mut next = vec![proc];
+        while let Some(proc) = next.pop() {
+            let Some((seen, below)) = at(proc).and_then(|at| inside.get_mut(at).zip(children.get(at))) else {
+                continue;
+            };
+            if !std::mem::replace(seen, true) {
+                next.extend(below);
+            }
+        }
+        let inside = |proc: ProcId| at(proc).and_then(|at| inside.get(at).copied()).unwrap_or(false);
+        self.effects.retain(|effect| inside(effect.proc));
+        self.risks.retain(|risk| inside(risk.proc));
+        self.pipes.retain(|link| inside(link.from) || inside(link.to));
+    }
+}

@@ -13,7 +13,7 @@ for (let i = 0; i < total; i++) {
   const up = procs[i][PARENT] - 1;
   if (up >= 0) (children[up] ??= []).push(i); else roots.push(i);
 }
-const state = {query: '', kind: '', failed: false, risky: false, all: false, selected: -1, open: new Uint8Array(total), rows: [], at: 0};
+const state = {query: '', kind: '', failed: false, risky: false, all: false, selected: -1, open: new Uint8Array(total), split: new Set(), rows: [], at: 0};
 const wanted = i => state.all || (procs[i][FLAGS] & (SHOWN | AGENT)) || procs[i][PARENT] === 0 || procs[i][WORST] >= 2;
 const filtering = () => state.query || state.kind || state.failed || state.risky;
 function fits(i) {
@@ -61,8 +61,27 @@ function flatten() {
     const row = {i, level: stack.length, kids: false, closed: !filter && !state.open[i], hit: keep[i] === 2};
     rows.push(row); stack.push(row); at++;
   }
-  state.rows = rows;
+  state.rows = filter || state.all ? rows : joined(rows);
   byId('count').textContent = filter ? `${hits.toLocaleString()} match` : `${rows.length.toLocaleString()} of ${total.toLocaleString()} processes`;
+}
+// Equal commands in a row that started nothing and have no finding of note are one line, until somebody opens it.
+function joined(rows) {
+  const out = [];
+  for (let at = 0; at < rows.length;) {
+    const first = rows[at], p = procs[first.i];
+    let end = at + 1, sum = p[TOOK];
+    if (!first.kids && p[WORST] < 2) {
+      for (; end < rows.length; end++) {
+        const row = rows[end], q = procs[row.i];
+        if (row.kids || row.level !== first.level || q[PARENT] !== p[PARENT] || q[TAG] !== p[TAG] || q[TEXT] !== p[TEXT] || q[OK] !== p[OK] || q[END] !== p[END] || q[WORST] >= 2) break;
+        sum = sum === null || q[TOOK] === null ? null : sum + q[TOOK];
+      }
+    }
+    const times = end - at, chosen = rows.slice(at + 1, end).some(row => row.i === state.selected);
+    if (times >= 3 && !chosen && !state.split.has(first.i)) out.push({...first, times, sum, kids: true, closed: true}); else out.push(...rows.slice(at, end));
+    at = end;
+  }
+  return out;
 }
 const ROW = 24, tree = byId('tree'), spacer = byId('spacer'), pool = new Map();
 const make = (name, cls, text) => { const e = document.createElement(name); if (cls) e.className = cls; if (text !== undefined) e.textContent = text; return e; };
@@ -75,7 +94,7 @@ function mark(p) {
 const tagOf = p => make('span', 'tag ' + data.tags[p[TAG]].split(':')[0], data.tags[p[TAG]]);
 const sevOf = p => make('span', 'sev ' + severities[p[WORST]], '⚠ ' + severities[p[WORST]].toUpperCase());
 function rowElement(at) {
-  const {i, level, kids, closed, hit} = state.rows[at], p = procs[i];
+  const {i, level, kids, closed, hit, times, sum} = state.rows[at], p = procs[i];
   const row = make('div', 'row' + (i === state.selected ? ' sel' : '') + (hit ? ' hit' : ''));
   row.id = 'row' + i;
   row.setAttribute('role', 'treeitem');
@@ -86,9 +105,11 @@ function rowElement(at) {
   row.style.paddingLeft = 4 + Math.min(level, 30) * 16 + 'px';
   row.append(make('span', 'twist', kids ? (closed ? '▸' : '▾') : ''));
   if (level > 30) row.append(make('span', 'dim', '⋯' + level));
-  row.append(tagOf(p), make('span', 'text', p[TEXT]), mark(p));
+  row.append(tagOf(p), make('span', 'text', p[TEXT]));
+  if (times) row.append(make('span', 'times', '×' + times.toLocaleString()));
+  row.append(mark(p));
   if (p[WORST] >= 0) row.append(sevOf(p));
-  row.append(make('span', 'end', `${took(p[TOOK])}  ${p[PID]}`));
+  row.append(make('span', 'end', `${took(times ? sum : p[TOOK])}  ${p[PID]}${times ? '…' : ''}`));
   row.dataset.at = at;
   return row;
 }
@@ -117,6 +138,7 @@ function reveal(i) {
   for (let guard = 0; up >= 0 && guard < total; guard++) { state.open[up] = 1; up = procs[up][PARENT] - 1; }
   if (!wanted(i)) press('all', true);
   if (filtering()) clear();
+  state.selected = i;
   refresh(); select(i, true);
 }
 function details(i) {
@@ -145,7 +167,7 @@ data.tags.slice().sort().forEach(tag => { const o = make('option', '', tag); o.v
 byId('kind').addEventListener('change', e => { state.kind = e.target.value; tree.scrollTop = 0; refresh(); paint(); });
 const toggles = {failed: 'f', risky: 'r', all: 'a'};
 for (const id of Object.keys(toggles)) byId(id).addEventListener('click', () => { press(id, !state[id]); refresh(); lay(); paint(); });
-const openAll = value => { state.open.fill(value); if (!value) roots.forEach(i => { state.open[i] = 1; }); refresh(); };
+const openAll = value => { state.open.fill(value); state.split.clear(); if (!value) roots.forEach(i => { state.open[i] = 1; }); refresh(); };
 byId('expand').addEventListener('click', () => openAll(1));
 byId('collapse').addEventListener('click', () => openAll(0));
 const root = document.documentElement;
@@ -153,7 +175,7 @@ const dark = () => root.dataset.theme === 'dark';
 const setTheme = on => { root.dataset.theme = on ? 'dark' : 'light'; paint(); };
 byId('theme').addEventListener('click', () => setTheme(!dark()));
 tree.addEventListener('scroll', () => requestAnimationFrame(() => draw(false)));
-function toggle(at, open) { const {i, kids} = state.rows[at]; if (!kids) return; state.open[i] = (open ?? !state.open[i]) ? 1 : 0; refresh(); select(i, true); }
+function toggle(at, open) { const {i, kids, times} = state.rows[at]; if (!kids) return; if (times) state.split.add(i); else state.open[i] = (open ?? !state.open[i]) ? 1 : 0; refresh(); select(i, true); }
 spacer.addEventListener('click', e => {
   const row = e.target.closest('.row'); if (!row) return;
   const at = +row.dataset.at;

@@ -6,7 +6,7 @@ use std::thread::{self, Scope};
 
 use capsule_core::{Outlined, SessionMetadata, Stage as _, StreamName, TrackedEvent};
 use capsule_io::{Listed, Overall, Records, SessionReader, SessionState, Store, StoreError, Verdict, VerifyOptions};
-use capsule_report::{Baseline, Integrity, ListRow, Options, Report, SessionView, TreeBuilder, Trust};
+use capsule_report::{Baseline, Integrity, ListRow, Listing, Options, Report, SessionView, TreeBuilder, Trust};
 use capsule_track::Tracker;
 
 use crate::error::Problem;
@@ -170,7 +170,7 @@ pub fn line(store: &Store, listed: &Listed) -> Option<ListRow> {
     let small = listed.metadata.as_ref().ok()?.processes.is_some_and(|count| count <= LISTED);
     let session = store.session(&listed.id).ok().filter(|_| small)?;
     let view = fold(&session).ok()?;
-    Some(ListRow::of(&view, &Report::assemble(&view, &Options::default())))
+    Some(ListRow::of(&view, &Report::assemble(&view, &Options { listing: Listing::Brief, ..Options::default() })))
 }
 
 /// How many earlier sessions a comparison is made with.
@@ -193,7 +193,7 @@ pub fn baseline(metadata: &SessionMetadata) -> Option<Baseline> {
         let Ok(view) = store.session(&other.id).map_err(Problem::from).and_then(|session| fold(&session)) else {
             continue;
         };
-        base.add(&Report::assemble(&view, &Options::default()));
+        base.add(&Report::assemble(&view, &Options { listing: Listing::Brief, ..Options::default() }));
     }
     (base.sessions > 0).then_some(base)
 }

@@ -18,6 +18,8 @@ pub(crate) struct Cleaner {
     secrets: RefCell<Redactor>,
     home: Option<Finder<'static>>,
     names: Vec<(Finder<'static>, &'static [u8])>,
+    no_user: bool,
+    no_host: bool,
     memory: RefCell<HashMap<ByteString, ByteString>>,
 }
 
@@ -36,8 +38,20 @@ impl Cleaner {
             secrets: RefCell::new(redact.secrets.clone()),
             home: home.map(|home| Finder::new(home).into_owned()),
             names,
+            no_user: redact.user,
+            no_host: redact.host,
             memory: RefCell::default(),
         }
+    }
+
+    /// The user's name, standing by itself: however short it is.
+    pub(crate) fn user(&self, name: &str) -> String {
+        if self.no_user { "user".to_owned() } else { self.text(name) }
+    }
+
+    /// The machine's name, standing by itself.
+    pub(crate) fn host(&self, name: &str) -> String {
+        if self.no_host { "host".to_owned() } else { self.text(name) }
     }
 
     /// Whether it changes nothing.
@@ -162,7 +176,9 @@ mod tests {
         let home = Finder::new("/home/me").into_owned();
         let names = vec![(Finder::new("me-host").into_owned(), b"host".as_slice())];
         let secrets = RefCell::new(Redactor::new([7; 32]));
-        let cleaner = Cleaner { secrets, home: Some(home), names, memory: RefCell::default() };
+        let (no_user, no_host) = (false, true);
+        let cleaner = Cleaner { secrets, home: Some(home), names, no_user, no_host, memory: RefCell::default() };
+        assert_eq!((cleaner.host("vm").as_str(), cleaner.user("me").as_str()), ("host", "me"));
         cleaner.text(text)
     }
 

@@ -35,7 +35,8 @@ pub(super) struct Index<'a> {
 }
 
 impl<'a> Index<'a> {
-    pub(super) fn new(view: &'a SessionView, last: u64) -> Self {
+    /// The tree of a session that was last heard of at `last`; only what is at and below `zoom`, where that is given.
+    pub(super) fn new(view: &'a SessionView, last: u64, zoom: Option<ProcId>) -> Self {
         let nodes = view.tree.nodes.as_slice();
         let parents = parents(nodes);
         let (child_start, child_list) = children(&parents);
@@ -57,6 +58,9 @@ impl<'a> Index<'a> {
         };
         made.walk();
         made.sum();
+        if let Some(at) = zoom.and_then(|proc| made.index_of(proc)) {
+            made.narrow(at);
+        }
         made.find_operations();
         made.agent = made.preorder.iter().copied().find(|index| made.node(*index).is_some_and(is_agent));
         made
@@ -132,6 +136,15 @@ impl<'a> Index<'a> {
                 *known = (*known).max(worst);
             }
         }
+    }
+
+    /// Leaves everything out that is not at or below `at`: in preorder, what is below a process follows it.
+    fn narrow(&mut self, at: usize) {
+        let from = self.preorder.iter().position(|other| *other == at).unwrap_or(0);
+        let size = self.sizes.get(at).copied().and_then(|size| usize::try_from(size).ok()).unwrap_or(1);
+        self.preorder.truncate(from.saturating_add(size));
+        self.preorder.drain(..from);
+        self.roots = vec![at];
     }
 
     fn find_operations(&mut self) {

@@ -41,11 +41,8 @@ pub(super) fn patterns(
         list.push(Pattern { kind: "parallel".into(), text, subject: None, count: totals.parallel, procs: Vec::new() });
     }
     let all_of = |fits: &dyn Fn(usize) -> bool| -> Vec<u32> {
-        (0..index.nodes.len())
-            .filter(|at| fits(*at))
-            .filter_map(|at| index.node(at).map(|node| node.proc.0))
-            .take(NAMED)
-            .collect()
+        let fitting = index.preorder.iter().filter(|at| fits(**at));
+        fitting.filter_map(|at| index.node(*at).map(|node| node.proc.0)).take(NAMED).collect()
     };
     let role = |at: usize| index.node(at).map(|node| node.role);
     if totals.helpers > 0 {

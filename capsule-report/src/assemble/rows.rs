@@ -48,10 +48,12 @@ struct Writer<'a, 'b> {
     all: bool,
 }
 
-/// Which processes the folded tree shows by themselves, whatever the reader chose to see now.
-pub(super) fn shown(index: &Index<'_>) -> Vec<bool> {
+/// Which processes the folded tree shows by themselves, whatever the reader chose to see now, and what was asked of the
+/// shells that these stand for.
+pub(super) fn faces(index: &Index<'_>) -> Vec<(bool, Option<ByteString>)> {
     let plan = Plan::new(index, &Options::default());
-    (0..index.nodes.len()).map(|at| plan.shown(at)).collect()
+    let asked = |at| Some(at).filter(|at| plan.shown(*at)).and_then(|at| shells::asked(at, &plan, index));
+    (0..index.nodes.len()).map(|at| (plan.shown(at), asked(at))).collect()
 }
 
 /// The rows of the tree.
@@ -94,7 +96,10 @@ impl Writer<'_, '_> {
                 }
                 Entry::Node { at, parallel } => {
                     let Some(node) = self.index.node(at) else { continue };
-                    let row = self.node_row(node, at);
+                    let mut row = self.node_row(node, at);
+                    if let Some(asked) = shells::asked(at, self.plan, self.index).filter(|_| !self.all) {
+                        row.text = self.cleaner.bytes(&asked);
+                    }
                     let below = self.plan.below(at);
                     let earlier = shells::became(node, below.nodes, self.index).filter(|_| !self.all);
                     let mut then = None;

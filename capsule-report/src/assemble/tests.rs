@@ -296,3 +296,57 @@ fn the_headline_names_what_the_worst_finding_is_about() {
     made.run(None, 0, &["agent"], with_role(Role::Agent, "agent"));
     assert_eq!(report(made, 10).headline.risk, "none found in 1 process");
 }
+
+#[test]
+fn a_zoomed_report_is_about_one_process_and_what_it_started() {
+    let whole = support::rich().view(50_000);
+    let test = whole.tree.nodes.iter().find(|node| node.tool.as_bytes() == b"pytest").unwrap();
+    let (proc, started, node) = (test.proc, test.started.0, test.clone());
+    let mut view = whole.clone();
+    view.zoom(proc);
+    let options = Options { proc: Some(proc), ..Options::default() };
+    let report = Report::assemble(&view, &options);
+    assert_eq!((report.totals.processes, report.totals.operations, report.totals.failed), (5, 1, 1));
+    assert_eq!(report.headline.what, node.summary);
+    assert!(report.headline.kind.starts_with(&format!("process {proc} of the session")), "{}", report.headline.kind);
+    assert_eq!((report.headline.success, report.headline.ending.as_str()), (Some(false), "exit 1"));
+    assert_eq!(report.headline.risk, "none found in 5 processes");
+    assert!(report.effects.iter().all(|effect| effect.proc == proc.0) && !report.effects.is_empty());
+    assert!(report.phases.iter().all(|phase| phase.started >= started), "{:?}", report.phases);
+    assert_eq!(report.zoom.as_ref().map(|zoom| (zoom.proc, zoom.execs.len())), Some((proc.0, 1)));
+    let mut out = Vec::new();
+    crate::human(&report, &options, &mut out).unwrap();
+    let text = String::from_utf8(out).unwrap();
+    assert!(text.contains(&format!("Process  {proc} (PID")) && text.contains("pytest -q"), "{text}");
+    assert!(!text.contains("id_rsa"), "{text}");
+    let mut hostile = whole;
+    hostile.tree.nodes[0].parent = Some(ProcId(2));
+    hostile.tree.nodes[1].parent = Some(ProcId(1));
+    hostile.zoom(ProcId(1));
+    drop(Report::assemble(&hostile, &Options { proc: Some(ProcId(1)), ..Options::default() }));
+}
+
+#[test]
+fn a_shell_that_only_runs_one_program_gives_it_the_words_that_were_asked() {
+    let line = "cd src && pwd && head -3 a.py";
+    let mut made = Made::new(&["agent"]);
+    let agent = made.run(None, 0, &["agent"], with_role(Role::Agent, "agent"));
+    let shell = made.run(Some(agent), 10, &["bash", "-c", "source x && eval 'cd …'"], with_role(Role::Wrapper, line));
+    made.done(shell, 11, 5, &["head", "-3", "a.py"], tool(None, "head -3 a.py"), 0);
+    made.end(shell, 20, ExitStatus::Exited(0));
+    // A launcher that is no shell adds nothing.
+    let timeout = made.run(Some(agent), 30, &["timeout", "9", "ls"], with_role(Role::Wrapper, "timeout 9 ls"));
+    made.done(timeout, 31, 5, &["ls"], tool(None, "ls"), 0);
+    made.end(timeout, 40, ExitStatus::Exited(0));
+    // A shell that becomes its last program is one process.
+    let became = made.fork(Some(agent), 50);
+    made.exec(became, 51, &[b"bash", b"-c", b"cd src; exec wc -l a.py"], [None, None]);
+    let event = made.exec(became, 52, &[b"wc", b"-l", b"a.py"], [None, None]);
+    made.act(became, 52, event, "wc", tool(None, "wc -l a.py"));
+    made.end(became, 60, ExitStatus::Exited(0));
+    let report = report(made, 100);
+    let texts: Vec<String> = report.rows.iter().map(|row| row.text.to_lossy().into_owned()).collect();
+    assert_eq!(texts, ["agent", line, "ls", "cd src; exec wc -l a.py"]);
+    assert_eq!(report.processes[2].asked.as_ref().map(|asked| asked.to_lossy().into_owned()).as_deref(), Some(line));
+    assert_eq!(report.processes[1].asked, None);
+}

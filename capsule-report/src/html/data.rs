@@ -161,6 +161,7 @@ fn tag(process: &Process) -> String {
 
 fn text(process: &Process) -> String {
     let summary = if process.summary.as_bytes().is_empty() { &process.tool } else { &process.summary };
+    let summary = process.asked.as_ref().unwrap_or(summary);
     shortened(summary.as_bytes(), COMMAND)
 }
 

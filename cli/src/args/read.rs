@@ -58,7 +58,7 @@ pub struct ReportArgs {
     /// Show wrappers, helpers and repeats too
     #[arg(short, long)]
     pub all: bool,
-    /// Show only this process and what it started (its number in the session)
+    /// Report on this process and what it started only (its number in the session)
     #[arg(long, value_name = "N")]
     pub proc: Option<u32>,
     /// Show only processes whose command has this text

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use anyhow::Context as _;
 use capsule_core::{ProcId, exit};
-use capsule_report::{Filter, Medium, Options, Redact, Report};
+use capsule_report::{Filter, Listing, Medium, Options, Redact, Report};
 
 use crate::args::{Color, Format, ReportArgs};
 use crate::error::{Outcome, Problem};
@@ -52,7 +52,7 @@ pub(super) struct Wanted<'a> {
 /// Writes a report of a session to a file or to stdout.
 pub(super) fn render(wanted: &Wanted<'_>, mut options: Options) -> Outcome {
     // Never given back: the process ends soon, and to free a million processes one by one takes longer than the report.
-    let view = ManuallyDrop::new(load::view(wanted.session)?);
+    let mut view = ManuallyDrop::new(load::view(wanted.session)?);
     if let Some(proc) = options.proc
         && view.tree.get(proc).is_none()
     {
@@ -60,8 +60,15 @@ pub(super) fn render(wanted: &Wanted<'_>, mut options: Options) -> Outcome {
         let problem = Problem::usage(format!("there is no process {proc} in this session"));
         return Err(problem.hint(format!("processes are 1 to {count}")));
     }
+    if let Some(proc) = options.proc {
+        view.zoom(proc);
+    }
     options.baseline = load::baseline(&view.metadata);
-    options.list_processes = wanted.template.is_some() || !matches!(wanted.format, Format::Human | Format::Markdown);
+    options.listing = match wanted.format {
+        Format::Human | Format::Markdown if wanted.template.is_none() => Listing::Nothing,
+        Format::Ai => Listing::Brief,
+        _ => Listing::Full,
+    };
     let report = Report::assemble(&view, &options);
     match wanted.to {
         None if wanted.format == Format::Human && output::stdout_is_terminal() => {

@@ -125,6 +125,26 @@ fn the_page_can_be_searched_expanded_and_steered_by_keys() {
 }
 
 #[test]
+fn equal_commands_in_a_row_are_one_line_until_it_is_opened() {
+    let mut made = support::sample();
+    for n in 0..30 {
+        made.done(capsule_core::ProcId(1), 4500 + n, 1, &["true"], tool(None, "true"), 0);
+    }
+    let steps = "
+        const lines = () => texts().filter(text => text === 'true').length;
+        const folded = lines(), times = document.querySelector('.times').textContent;
+        const tree = $('tree'); tree.focus(); key(tree, 'End'); key(tree, 'Enter');
+        const open = lines();
+        $('collapse').click(); $('expand').click(); const again = lines();
+        await search('true'); const found = lines();
+        report({folded, times, open, again, found});
+    ";
+    let Some(seen) = probe(&page(made, 6000), steps) else { return };
+    assert_eq!((seen["folded"].as_u64(), seen["times"].as_str()), (Some(1), Some("×30")), "{seen}");
+    assert_eq!((seen["open"].as_u64(), seen["again"].as_u64(), seen["found"].as_u64()), (Some(30), Some(1), Some(30)));
+}
+
+#[test]
 fn twenty_thousand_processes_are_never_all_in_the_page() {
     let steps = "
         const first = rows().length;
