@@ -19,6 +19,7 @@ mod event;
 pub mod exit;
 mod file;
 mod finding;
+mod git;
 mod id;
 pub mod quote;
 mod raw;
@@ -41,10 +42,11 @@ pub use file::{FileKind, FileState};
 pub use finding::{
     ActionEvent, ActionPhase, Evidence, Finding, Label, Resource, ResourceKind, RiskEvent, Role, Severity, Workflow,
 };
+pub use git::{GitChange, GitDiff, GitOther, GitState, GitWhy};
 pub use id::{Pid, ProcId, Seq, SessionId, SessionIdError, Tid};
 pub use raw::{Backend, RawBody, RawRecord};
 pub use session::{
-    Coverage, EndedFile, FORMAT_VERSION, FormatVersion, GitState, HostInfo, LeftRunning, SessionMetadata,
+    ChangedFiles, Coverage, EndedFile, FORMAT_VERSION, FormatVersion, HostInfo, LeftRunning, SessionMetadata,
     SessionStatus, Snapshots, StreamName, StreamSeal, TracerInfo, TreeChange, TreeChangeKind, UserInfo, WorkTree,
 };
 pub use source::{NoProc, ProcSource};

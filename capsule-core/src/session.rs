@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::event::ExitStatus;
 use crate::file::FileState;
 use crate::finding::Severity;
+use crate::git::{GitDiff, GitState};
 use crate::id::{Pid, ProcId, SessionId};
 use crate::raw::Backend;
 use crate::text::{Argv, ByteString};
@@ -161,15 +162,6 @@ pub struct LeftRunning {
     pub summary: ByteString,
 }
 
-/// The work tree's state.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct GitState {
-    /// The commit, 40 or 64 hex digits; absent before the first one.
-    pub commit: Option<String>,
-    /// The branch; absent when detached.
-    pub branch: Option<String>,
-}
-
 /// Everything about a session that is not a record. Facts known at the end only are absent until then.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SessionMetadata {
@@ -232,6 +224,12 @@ pub struct SessionMetadata {
     /// What was kept with `--snapshots`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub snapshots: Option<Snapshots>,
+    /// What the changed files of the project and outside it were in the end, where neither of the two above says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub changed: Option<ChangedFiles>,
+    /// What git would say, in a repository with a commit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub git_diff: Option<GitDiff>,
     /// What others did to the session's files while it was recorded, each in plain words.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub disturbances: Vec<String>,
@@ -249,6 +247,15 @@ pub struct Snapshots {
     /// BLAKE3 of the contents' names, in order, each with a newline; 64 hex digits.
     pub names: String,
     /// The changed files when the session ended.
+    pub ended: Vec<EndedFile>,
+    /// How many more were changed.
+    pub more: u64,
+}
+
+/// Changed files when the session ended, without caches, tools' own and temporary ones.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct ChangedFiles {
+    /// The first ones; contents of the largest are not read.
     pub ended: Vec<EndedFile>,
     /// How many more were changed.
     pub more: u64,
@@ -295,6 +302,9 @@ pub struct TreeChange {
     /// Its size after, in bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub size: Option<u64>,
+    /// The commands that had ended when it was found changed, since the files were listed before.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub procs: Vec<ProcId>,
 }
 
 /// How a file is different.

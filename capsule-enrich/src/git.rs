@@ -15,6 +15,22 @@ const LIMIT: u64 = 64 << 20;
 /// How many directories upwards a repository is looked for.
 const LEVELS: usize = 64;
 
+/// Where the files of a repository are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Repository {
+    /// The directory whose files it keeps.
+    pub work_tree: PathBuf,
+    /// What belongs to all of its work trees: `objects`, `info`.
+    pub common: PathBuf,
+}
+
+/// The repository whose work tree `directory` is in.
+#[must_use]
+pub fn repository(directory: &Path) -> Option<Repository> {
+    let found = directory.ancestors().take(LEVELS).find_map(|at| Some((at, git_directory(at)?)));
+    found.map(|(at, git)| Repository { work_tree: at.to_owned(), common: common_directory(&git) })
+}
+
 /// The commit and branch of the work tree that `directory` is in, or `None` where it is in none.
 #[must_use]
 pub fn git_state(directory: &Path) -> Option<GitState> {

@@ -18,6 +18,6 @@ mod users;
 
 pub use container::container_id;
 pub use enricher::Enricher;
-pub use git::git_state;
+pub use git::{Repository, git_state, repository};
 pub use host::host;
 pub use source::{nobody, system};

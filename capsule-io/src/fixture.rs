@@ -139,6 +139,8 @@ pub(crate) fn metadata(id: SessionId, started: Timestamp) -> SessionMetadata {
         keyed: None,
         work_tree: None,
         snapshots: None,
+        changed: None,
+        git_diff: None,
         disturbances: Vec::new(),
     }
 }

@@ -16,6 +16,8 @@ mod work;
 mod world;
 
 pub(crate) use clean::Cleaner;
+pub(crate) use files::Contents;
+pub use files::changed_files;
 use index::{Index, is_agent};
 pub(crate) use work::meaning;
 
@@ -86,6 +88,7 @@ impl Report {
             file_groups: files.groups,
             files_temporary: files.temporary,
             files_note: files.note,
+            git: files.git,
             hosts,
             risk,
             comparison,

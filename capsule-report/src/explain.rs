@@ -259,6 +259,9 @@ fn files(report: &Report) -> Vec<Sentence> {
     if answer.is_empty() {
         answer.push(say("No file that is still there was changed.", Vec::new()));
     }
+    if let Some(git) = &report.git {
+        answer.push(say(format!("By git: {}.", git.text), Vec::new()));
+    }
     if report.files_temporary > 0 {
         let text =
             format!("{} made and deleted again.", words::count(report.files_temporary, "file was", "files were"));

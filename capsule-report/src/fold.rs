@@ -78,10 +78,10 @@ impl TreeBuilder {
         Self { ledger: Some(Ledger::default()), pipes: Some(Pipes::default()), ..Self::default() }
     }
 
-    /// A builder for snapshots of the tree while the session runs: keeps the tree and little else.
+    /// A builder for snapshots of the tree while the session runs: keeps the tree, the first changes of files, and little else.
     #[must_use]
     pub fn live() -> Self {
-        Self::default()
+        Self { ledger: Some(Ledger::of_changes()), ..Self::default() }
     }
 
     /// The tree so far.
@@ -216,7 +216,7 @@ impl TreeBuilder {
     /// Takes a finding.
     pub fn risk(&mut self, risk: &RiskEvent) {
         self.last_seen = self.last_seen.max(Some(risk.timestamp));
-        if self.ledger.is_some() {
+        if self.pipes.is_some() {
             self.risks.push(risk.clone());
         }
         match self.index_of(risk.proc) {

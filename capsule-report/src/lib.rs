@@ -31,6 +31,7 @@ mod why;
 mod words;
 
 pub use ai::{BYTES_PER_TOKEN, ai};
+pub use assemble::changed_files;
 pub use baseline::Baseline;
 pub use diff::{Change, Diff, FailOn, Side, Thing, diff_human};
 pub use explain::{Explained, Explanation, Sentence, explain, explain_human};

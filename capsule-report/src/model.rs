@@ -48,6 +48,8 @@ pub struct Report {
     pub files_temporary: u64,
     /// How changed files are known, where no process's own effects say so: they then name neither processes nor records.
     pub files_note: Option<String>,
+    /// What git would say, and why that differs; absent outside repositories and where nothing changed.
+    pub git: Option<GitItem>,
     /// Hosts that were contacted or served.
     pub hosts: Vec<HostItem>,
     /// How processes worked together.
@@ -481,6 +483,80 @@ pub struct FileItem {
     pub inside: bool,
     /// What kind of place it is in: `project`, `outside` (of the project), `git`, `cache`, `state` (of tools), `temp`.
     pub place: String,
+    /// Its content before and after, where that is known.
+    pub content: Option<FileContent>,
+    /// What git would say of it, where that was asked.
+    pub git: Option<FileGit>,
+}
+
+/// A changed file's content, as hashes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct FileContent {
+    /// BLAKE3 of what it was, 64 hex digits.
+    pub before: Option<String>,
+    /// How that is known: `snapshot` (what was there when the first change began), `work_tree` (when the session began), `commit`
+    /// (the commit that the session began with: what was not committed is not in it).
+    pub before_from: Option<String>,
+    /// BLAKE3 of what it was when the session ended, 64 hex digits.
+    pub after: Option<String>,
+}
+
+/// What git would say of a changed file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct FileGit {
+    /// `changed`, `committed` (changed, and committed meanwhile), or why git does not show it: `ignored`, `untracked`, `unchanged`,
+    /// `gone`, `nested`, `outside`.
+    pub says: String,
+    /// Lines added, of a text.
+    pub added: Option<u64>,
+    /// Lines removed.
+    pub removed: Option<u64>,
+}
+
+/// `git diff --stat` between the commit that the session began with and the work tree that it left.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct GitItem {
+    /// All of it in one line.
+    pub text: String,
+    /// The commit that the session began with.
+    pub from: String,
+    /// The commit when it ended.
+    pub to: Option<String>,
+    /// How many files differ.
+    pub files: u64,
+    /// Lines added.
+    pub added: u64,
+    /// Lines removed.
+    pub removed: u64,
+    /// How many of the files were committed meanwhile.
+    pub committed: u64,
+    /// Changed files that git does not show, by the reason.
+    pub others: Vec<GitOthers>,
+    /// Files that git shows and the session's record does not; the first ones.
+    pub only: Vec<GitOnly>,
+    /// Why not everything was compared.
+    pub incomplete: Option<String>,
+}
+
+/// Changed files that git does not show.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct GitOthers {
+    /// Why: see `says` of a file.
+    pub why: String,
+    /// The same in words that follow a number.
+    pub words: String,
+    /// How many.
+    pub files: u64,
+}
+
+/// A file that only git shows.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct GitOnly {
+    /// Its path from the work tree's directory.
+    #[schemars(with = "mirror::Bytes")]
+    pub path: ByteString,
+    /// Why.
+    pub why: String,
 }
 
 /// How many files were changed in a kind of place.

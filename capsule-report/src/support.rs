@@ -90,6 +90,8 @@ impl Made {
             keyed: None,
             work_tree: None,
             snapshots: None,
+            changed: None,
+            git_diff: None,
             disturbances: Vec::new(),
         };
         Self {

@@ -212,6 +212,7 @@ fn context(report: &Report, medium: Medium, options: &Options, used: &HashSet<St
     add("file_groups", &|| of(&report.file_groups));
     add("files_temporary", &|| of(&report.files_temporary));
     add("files_note", &|| of(&report.files_note));
+    add("git", &|| of(&report.git));
     add("files_shown", &|| of(&report.files.iter().filter(|file| options.all || own(&file.place)).collect::<Vec<_>>()));
     add("files_counted", &|| {
         let count = |group: &&FileGroup| options.all || own(&group.place);

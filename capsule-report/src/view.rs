@@ -2,6 +2,8 @@
 //!
 //! Facts only, in the vocabulary of `capsule-core`; what to say about them is [`crate::Report`]'s business.
 
+use std::sync::Arc;
+
 use capsule_core::{
     Anomaly, ByteString, EffectKind, Endpoint, Pid, ProcId, ProcessTree, RiskEvent, Seq, SessionMetadata, Timestamp,
 };
@@ -31,6 +33,9 @@ pub struct EffectEntry {
     /// Error number where they failed; successes and failures are separate entries.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub errno: Option<i32>,
+    /// BLAKE3 of the content that the first of them destroyed, where that was kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<Arc<str>>,
     /// How often.
     pub count: u64,
     /// The first record (`enriched.jsonl`).

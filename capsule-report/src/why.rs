@@ -3,12 +3,13 @@
 
 use std::io::{self, Write};
 
-use capsule_core::{ByteString, Label, Pid, ProcId, ProcessNode, Role, Seq, escape_terminal};
+use capsule_core::{ByteString, EffectKind, Label, Pid, ProcId, ProcessNode, Role, Seq, escape_terminal};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::assemble::Cleaner;
+use crate::assemble::{Cleaner, Contents};
 use crate::deeds;
+use crate::model::{FileContent, FileGit};
 use crate::options::Options;
 use crate::schema::mirror;
 use crate::view::{EffectEntry, SessionView};
@@ -37,6 +38,10 @@ pub struct Why {
     pub more: u64,
     /// Whether the session has no record of effects, so that only arguments can answer.
     pub effects_unrecorded: bool,
+    /// The file's content before and after, where one is meant and that is known.
+    pub content: Option<FileContent>,
+    /// What git would say of it.
+    pub git: Option<FileGit>,
 }
 
 /// What a question is about.
@@ -116,6 +121,7 @@ pub fn why(view: &SessionView, question: &str, options: &Options) -> Why {
     found.1.sort_by_key(Found::order);
     let more = found.1.len().saturating_sub(ANSWERS) as u64;
     let answers = found.1.iter().take(ANSWERS).map(|found| answer(view, found, &cleaner)).collect();
+    let (content, git) = file(view, question, found.0, &found.1);
     Why {
         session: view.metadata.id.to_string(),
         question: cleaner.text(question),
@@ -123,7 +129,33 @@ pub fn why(view: &SessionView, question: &str, options: &Options) -> Why {
         answers,
         more,
         effects_unrecorded: view.effects.is_empty(),
+        content,
+        git,
     }
+}
+
+/// What is known of the content of the file that a question means.
+fn file(
+    view: &SessionView,
+    question: &str,
+    subject: Subject,
+    found: &[Found<'_>],
+) -> (Option<FileContent>, Option<FileGit>) {
+    if subject != Subject::Path {
+        return (None, None);
+    }
+    let paths = Paths::new(question, view.metadata.cwd.as_bytes());
+    let changed = |entry: &&EffectEntry| entry.kind.changes_file() && entry.errno.is_none();
+    let did = found.iter().filter_map(|found| if let Found::Did(entry) = found { Some(*entry) } else { None });
+    let named = |entry: &'_ EffectEntry| {
+        [&entry.to, &entry.path].into_iter().flatten().find(|path| paths.are(path.as_bytes())).cloned()
+    };
+    let first = did.filter(changed).min_by_key(|entry| entry.first);
+    let path = first.and_then(named).unwrap_or_else(|| ByteString::new(&paths.absolute));
+    let contents = Contents::new(&view.metadata);
+    let kept = first.filter(|entry| (entry.to.as_ref() == Some(&path)) == (entry.kind == EffectKind::FileRename));
+    let kept = kept.and_then(|entry| entry.before.as_deref());
+    (contents.of(path.as_bytes(), kept), contents.git_of(path.as_bytes()))
 }
 
 enum Wanted {
@@ -309,6 +341,23 @@ fn chain(view: &SessionView, proc: ProcId, cleaner: &Cleaner) -> (Vec<Link>, u64
     (links.collect(), omitted as u64)
 }
 
+/// What is known of a file's content, in a line.
+fn content(why: &Why) -> Option<String> {
+    let mut parts = Vec::new();
+    if let Some(content) = &why.content {
+        if let (Some(before), Some(from)) = (&content.before, &content.before_from) {
+            let from = if from == "work_tree" { "when the session began" } else { from };
+            parts.push(format!("before {before} ({from})"));
+        }
+        parts.extend(content.after.as_ref().map(|after| format!("in the end {after}")));
+    }
+    if let Some(git) = &why.git {
+        let lines = git.added.zip(git.removed).map(|(added, removed)| format!(" +{added} −{removed}"));
+        parts.push(format!("git: {}{}", git.says, lines.unwrap_or_default()));
+    }
+    (!parts.is_empty()).then(|| format!("content: {}", parts.join("; ")))
+}
+
 /// Writes an answer down for people.
 ///
 /// # Errors
@@ -321,6 +370,9 @@ pub fn why_human(why: &Why, out: &mut dyn Write) -> io::Result<()> {
             writeln!(out, "The session has no record of effects: capsule run --effects writes makes one.")?;
         }
         return Ok(());
+    }
+    if let Some(line) = content(why) {
+        writeln!(out, "{line}")?;
     }
     for answer in &why.answers {
         write!(out, "{}", answer.what)?;

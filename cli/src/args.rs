@@ -96,4 +96,7 @@ pub enum Command {
     Man(ManArgs),
     /// Print a shell's completions
     Completions(CompletionsArgs),
+    /// What a recording asks of a process of its own: how a work tree differs from a commit; JSON in and out
+    #[command(hide = true)]
+    GitView,
 }

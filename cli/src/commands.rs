@@ -33,7 +33,7 @@ use tokio::runtime::Runtime;
 
 use crate::args::Command;
 use crate::error::{Outcome, Problem};
-use crate::recording;
+use crate::{gitview, recording};
 
 /// The exit code of a command that could not be done at all.
 #[must_use]
@@ -75,6 +75,7 @@ pub fn dispatch(command: Command) -> Outcome {
         Command::Config(args) => config::exec(&args),
         Command::Man(args) => man::exec(&args),
         Command::Completions(args) => completions::exec(&args),
+        Command::GitView => gitview::answer(),
     }
 }
 

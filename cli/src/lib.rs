@@ -5,6 +5,7 @@
 //! - [`config`]: the user's settings, which are defaults of options
 //! - [`attached`]: a process that runs already, as its user sees it
 //! - [`recording`]: one session from its creation to its seal
+//! - [`gitview`]: what git would say of the changed files, found out in a process of its own
 //! - [`follow`]: a session read while it grows
 //! - [`ask`]: questions about sessions, for people and models
 //! - [`live`]: the live view around a command
@@ -26,6 +27,7 @@ pub mod config;
 pub mod deferred;
 pub mod error;
 pub mod follow;
+pub mod gitview;
 pub mod live;
 pub mod load;
 pub mod on_risk;

@@ -24,6 +24,7 @@ use capsule_report::SessionView;
 use capsule_trace::RawReceiver;
 
 use crate::on_risk::Handing;
+use crate::worktree::Steps;
 use drive::{Findings, drive};
 pub use supervise::Failure;
 use supervise::Supervisor;
@@ -41,6 +42,15 @@ pub struct Stages {
     pub track: BoxedStage<EnrichedEvent, TrackedEvent>,
     /// Labels and judges.
     pub classify: BoxedStage<TrackedEvent, Finding>,
+}
+
+/// Who listens besides, and may miss something rather than hold up anybody.
+#[derive(Default)]
+pub struct Listeners {
+    /// Hands findings to the user's command.
+    pub on_risk: Option<Handing>,
+    /// Looks at the work tree after each command.
+    pub steps: Option<Steps>,
 }
 
 /// What the tasks of a session left behind.
@@ -64,7 +74,7 @@ pub async fn run(
     receiver: RawReceiver,
     session: &mut SessionWriter<Unsealed>,
     metadata: SessionMetadata,
-    on_risk: Option<Handing>,
+    listeners: Listeners,
 ) -> Result<Recorded, capsule_io::StoreError> {
     let mut raw = Bus::new("raw", capacity::RAW);
     let mut events = Bus::new("events", capacity::EVENTS);
@@ -91,8 +101,11 @@ pub async fn run(
         metadata,
     ));
 
-    if let Some(on_risk) = on_risk {
+    if let Some(on_risk) = listeners.on_risk {
         tasks.stage("on-risk", on_risk.follow(risks.subscribe(WhenFull::DropNewest)));
+    }
+    if let Some(steps) = listeners.steps {
+        tasks.stage("work-tree", steps.follow(actions.subscribe(WhenFull::DropNewest)));
     }
 
     let (parse, enrich) = (raw.subscribe(WhenFull::Block), events.subscribe(WhenFull::Block));

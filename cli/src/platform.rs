@@ -31,3 +31,10 @@ pub(crate) const PASS: c_int = nix::libc::O_PATH;
 /// The flag of `open(2)` with which a directory is only passed through; here it is read.
 #[cfg(not(target_os = "linux"))]
 pub(crate) const PASS: c_int = nix::libc::O_RDONLY;
+
+/// This program, whatever was put in the place of its file since it was started; none where the system has no such name.
+#[cfg(target_os = "linux")]
+pub(crate) const THIS_PROGRAM: Option<&str> = Some("/proc/self/exe");
+/// This program; here only a path could name it, and something else may stand there by now.
+#[cfg(not(target_os = "linux"))]
+pub(crate) const THIS_PROGRAM: Option<&str> = None;

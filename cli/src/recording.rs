@@ -10,8 +10,8 @@ use anyhow::Context as _;
 use capsule_classify::{Classifier, Rules};
 use capsule_core::redact::Redactor;
 use capsule_core::{
-    Argv, ByteString, Coverage, ExitStatus, FORMAT_VERSION, LeftRunning, Life, Pid, ProcSource, SessionId,
-    SessionMetadata, SessionStatus, Severity, Timestamp, TracerInfo, UserInfo, exit,
+    Argv, ByteString, Coverage, ExitStatus, FORMAT_VERSION, GitDiff, GitState, LeftRunning, Life, Pid, ProcSource,
+    SessionId, SessionMetadata, SessionStatus, Severity, Timestamp, TracerInfo, UserInfo, exit,
 };
 use capsule_enrich::Enricher;
 use capsule_io::{Disturbance, INTERVAL, SealingKey, SigningKey, Store};
@@ -25,12 +25,16 @@ use tokio::sync::watch;
 use crate::attached::Attach;
 use crate::deferred::{Deferred, Late};
 use crate::error::{Problem, chain};
+use crate::gitview;
 use crate::on_risk::{self, OnRisk};
 use crate::output;
 use crate::pipeline::signals::{Root, Signals};
-use crate::pipeline::{self, Failure, Stages};
+use crate::pipeline::{self, Failure, Listeners, Stages};
 use crate::undo;
 use crate::worktree;
+
+/// How many changed files' contents are looked at in the end.
+const CHANGED: usize = 5_000;
 
 /// Everything a session needs to begin.
 pub struct Recording {
@@ -168,6 +172,7 @@ pub async fn record(recording: Recording) -> Result<Finished, Problem> {
         recording.attach.map(|attach| tokio::spawn(attach.say(root, metadata.id.clone(), metadata.command.clone())));
     let letting_go = recording.attach.map(|attach| tokio::spawn(attach.let_go(detaching, detach)));
     let before = before.and_then(Deferred::wait);
+    let (steps, ended_steps) = before.as_ref().and_then(worktree::Before::steps).unzip();
     let tracing = tokio::spawn(match recording.attach {
         Some(attach) => recording.tracer.attach(attach.pid, sink, control),
         None => recording.tracer.run(recording.launch, sink, control),
@@ -177,7 +182,8 @@ pub async fn record(recording: Recording) -> Result<Finished, Problem> {
         let outcome = tracing.await;
         outcome.map(|outcome| (outcome, before.map(|before| Deferred::start(move || before.compare()))))
     });
-    let recorded = pipeline::run(stages, receiver, &mut session, metadata.clone(), handing).await?;
+    let recorded =
+        pipeline::run(stages, receiver, &mut session, metadata.clone(), Listeners { on_risk: handing, steps }).await?;
     let traced = tracing
         .await
         .flatten()
@@ -189,7 +195,13 @@ pub async fn record(recording: Recording) -> Result<Finished, Problem> {
 
     let (outcome, failure) = match traced {
         Ok((outcome, comparing)) => {
-            metadata.work_tree = comparing.map(Deferred::wait);
+            metadata.work_tree = comparing.map(|comparing| {
+                let (mut tree, listing) = comparing.wait();
+                if let Some(ended) = ended_steps {
+                    ended.name_in(&mut tree, &listing);
+                }
+                tree
+            });
             (outcome, recorded.failure)
         }
         Err(problem) => {
@@ -204,6 +216,14 @@ pub async fn record(recording: Recording) -> Result<Finished, Problem> {
         _ => None,
     };
     end(&mut metadata, recorded.view.as_ref(), &outcome, failure.as_ref(), interrupted.get().copied());
+    if let Some(view) = recorded.view.as_ref().filter(|_| metadata.imported.is_none()) {
+        let (changed, more) = capsule_report::changed_files(view, CHANGED);
+        metadata.git_diff = git_diff(&metadata, &changed);
+        // With snapshots and with a comparison it is known already.
+        if metadata.snapshots.is_none() && metadata.work_tree.is_none() && !changed.is_empty() {
+            metadata.changed = Some(undo::changed(&changed, more));
+        }
+    }
     let mut failure = failure;
     let disturbances = match (&failure, &recorded.view) {
         (None, Some(view)) => match session.seal(metadata.clone(), recorded.seals, &view.tree) {
@@ -236,6 +256,17 @@ pub async fn record(recording: Recording) -> Result<Finished, Problem> {
         metadata.worst = Some(Severity::Critical);
     }
     Ok(Finished { metadata, view: recorded.view, outcome, failure, disturbances, on_risk })
+}
+
+/// What git would say of the files that the session changed, where it can be asked and there is anything to say.
+fn git_diff(metadata: &SessionMetadata, changed: &[ByteString]) -> Option<GitDiff> {
+    let commit = |state: &Option<GitState>| state.as_ref().and_then(|state| state.commit.clone());
+    let (from, to) = (commit(&metadata.git_start)?, commit(&metadata.git_end));
+    if changed.is_empty() && to.as_ref() == Some(&from) {
+        return None;
+    }
+    let (directory, started, changed) = (metadata.cwd.clone(), metadata.started, changed.to_vec());
+    gitview::ask(&gitview::Question { directory, from, to, started, changed })
 }
 
 /// The metadata of a session that begins now.
@@ -277,6 +308,8 @@ fn begin(recording: &Recording, redactor: &mut Redactor, id: SessionId, started:
         keyed: None,
         work_tree: None,
         snapshots: None,
+        changed: None,
+        git_diff: None,
         disturbances: Vec::new(),
     }
 }

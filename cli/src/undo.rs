@@ -16,7 +16,7 @@ pub mod state;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use capsule_core::{ByteString, EffectKind, EndedFile, FileState, Snapshots};
+use capsule_core::{ByteString, ChangedFiles, EffectKind, EndedFile, FileState, Snapshots};
 use capsule_io::SessionReader;
 use capsule_trace::Keeper;
 use serde::{Deserialize, Serialize};
@@ -25,6 +25,10 @@ use serde::{Deserialize, Serialize};
 const ENDED: usize = 20_000;
 /// How many bytes are read for them.
 const READ: u64 = 4 << 30;
+/// How many bytes of changed files are hashed where nothing is to be undone.
+const HASHED: u64 = 128 << 20;
+/// Of how large a file at most.
+const HASHED_EACH: u64 = 16 << 20;
 
 /// One change of a file, as recorded.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -108,13 +112,22 @@ pub fn snapshots(keeper: &Keeper, session: &SessionReader) -> Snapshots {
     }
 }
 
+/// What files are now that were changed without a snapshot.
+pub(crate) fn changed(paths: &[ByteString], more: u64) -> ChangedFiles {
+    ChangedFiles { ended: read(paths.iter().map(path_of), HASHED, HASHED_EACH), more }
+}
+
 /// What files are now.
 pub(crate) fn ended(paths: impl Iterator<Item = PathBuf>) -> Vec<EndedFile> {
-    let mut left = READ;
+    read(paths, READ, READ)
+}
+
+/// What files are now; contents of up to `each` bytes are read, `left` bytes in all.
+fn read(paths: impl Iterator<Item = PathBuf>, mut left: u64, each: u64) -> Vec<EndedFile> {
     paths
         .filter_map(|path| {
-            let state = state::now(&path, left)?;
-            left = left.saturating_sub(state.size.unwrap_or(0));
+            let state = state::now(&path, left.min(each))?;
+            left = left.saturating_sub(state.content.as_ref().and(state.size).unwrap_or(0));
             Some(EndedFile { path: bytes_of(&path), state })
         })
         .collect()

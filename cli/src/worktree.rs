@@ -1,5 +1,5 @@
 //! Which files of the work tree changed, where no tracer sees it: the directory's files are listed before the command and
-//! again after it. Says what changed, not who did it.
+//! again after it. Says what changed, not who did it; [`Steps`] says after which command it was found.
 //!
 //! Bounded in files, bytes and time. What git ignores, version control's own files and installed packages are left out. Contents are hashed
 //! beside the running command: a hash counts only where the file is still as it was listed.
@@ -21,6 +21,10 @@ use nix::fcntl::OFlag;
 
 use crate::platform;
 
+mod steps;
+
+pub use steps::{Ended, Steps};
+
 /// How many files are listed.
 const FILES: usize = 50_000;
 /// How long listing may take before the command starts.
@@ -39,7 +43,7 @@ const LEFT_OUT: [&str; 8] = [".git", ".hg", ".jj", ".svn", "node_modules", "__py
 
 /// A file as it was listed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Seen {
+pub struct Seen {
     inode: u64,
     size: u64,
     mode: u32,
@@ -59,7 +63,8 @@ impl Seen {
     }
 }
 
-type Listing = BTreeMap<PathBuf, Seen>;
+/// Files by their paths from the root.
+pub type Listing = BTreeMap<PathBuf, Seen>;
 type Hashes = BTreeMap<PathBuf, String>;
 
 /// A work tree as it was before the command.
@@ -92,9 +97,19 @@ impl Before {
         Some(Self { root, own, listing, incomplete, stop, hashing })
     }
 
-    /// Lists them again and says what is different.
+    /// Begins to look after each command that ends, where the user may have one more thread.
     #[must_use]
-    pub fn compare(mut self) -> WorkTree {
+    pub fn steps(&self) -> Option<(Steps, Ended)> {
+        let list = {
+            let (root, own) = (self.root.clone(), self.own.clone());
+            move || list(&root, &own).0
+        };
+        steps::start(Arc::clone(&self.listing), list)
+    }
+
+    /// Lists them again and says what is different, and how they are listed now.
+    #[must_use]
+    pub fn compare(mut self) -> (WorkTree, Listing) {
         self.stop.store(true, Ordering::Relaxed);
         let hashes = self.hashing.take().and_then(|thread| thread.join().ok()).unwrap_or_default();
         let (after, incomplete) = list(&self.root, &self.own);
@@ -132,13 +147,14 @@ impl Before {
             }
             told(change(path, TreeChangeKind::Deleted, hashes.get(path).cloned(), None, None));
         }
-        WorkTree {
+        let tree = WorkTree {
             root: ByteString::new(self.root.as_os_str().as_bytes()),
             files: self.listing.len() as u64,
             incomplete: self.incomplete.take().or(incomplete),
             changes,
             more,
-        }
+        };
+        (tree, after)
     }
 }
 
@@ -155,7 +171,8 @@ fn change(
     after: Option<String>,
     size: Option<u64>,
 ) -> TreeChange {
-    TreeChange { path: ByteString::new(path.as_os_str().as_bytes()), change: kind, before, after, size }
+    let path = ByteString::new(path.as_os_str().as_bytes());
+    TreeChange { path, change: kind, before, after, size, procs: Vec::new() }
 }
 
 /// Files below `root` by their relative paths, and why some are missing.
@@ -261,7 +278,7 @@ mod tests {
         let mut rights = fs::metadata(at("mode")).unwrap().permissions();
         std::os::unix::fs::PermissionsExt::set_mode(&mut rights, 0o600);
         fs::set_permissions(at("mode"), rights).unwrap();
-        let tree = before.compare();
+        let (tree, _) = before.compare();
         assert_eq!(told(&tree), ["created made", "deleted gone", "mode mode", "written written"]);
         let written = tree.changes.iter().find(|c| c.path.as_bytes() == b"written").unwrap();
         assert_eq!(written.before.as_deref(), Some(&*blake3::hash(b"written").to_hex()));

@@ -15,6 +15,7 @@ mod faults;
 mod hostile;
 mod interrupt;
 mod killed;
+mod ledger;
 mod limits;
 mod macos;
 mod mcp;

@@ -74,6 +74,7 @@ fn shape(name: &[u8]) -> Option<Shape> {
         b"chmod" | b"chown" | b"lchown" | b"setxattr" | b"lsetxattr" | b"removexattr" | b"lremovexattr" | b"utime"
         | b"utimes" => Path(FileMode),
         b"fchmod" | b"fchown" | b"fsetxattr" | b"fremovexattr" => Descriptor(FileMode),
+        b"finit_module" => Descriptor(Mount),
         b"fchmodat" | b"fchmodat2" | b"fchownat" | b"utimensat" | b"futimesat" => At(FileMode),
         b"connect" => Address(NetConnect, 1),
         b"sendto" => Address(NetConnect, 4),
@@ -85,7 +86,7 @@ fn shape(name: &[u8]) -> Option<Shape> {
         b"ptrace" | b"process_vm_writev" => Shape::Trace,
         b"mount" | b"move_mount" => Shape::Mount,
         b"umount" | b"umount2" | b"chroot" | b"pivot_root" | b"swapon" | b"swapoff" => Path(Mount),
-        b"init_module" | b"finit_module" | b"delete_module" => Plain(Mount),
+        b"init_module" | b"delete_module" => Plain(Mount),
         _ => return None,
     })
 }
@@ -155,7 +156,11 @@ pub(super) fn effect(name: &[u8], text: &[u8], outcome: Outcome, cwd: Option<&By
         }
         Shape::OpenHandle => {
             effect.kind = opened(argument(2));
-            effect.path = Some(returned_path(text)?);
+            // Some versions do not say which file it was.
+            effect.path = returned_path(text);
+            if effect.kind == EffectKind::FileRead && effect.path.is_none() {
+                return None;
+            }
             effect.say(&[argument(2)]);
         }
         Shape::Two { at, kind } => {
@@ -167,6 +172,7 @@ pub(super) fn effect(name: &[u8], text: &[u8], outcome: Outcome, cwd: Option<&By
             };
             // A rename is of its old name; a link is made under its new one and points to the old.
             (effect.path, effect.to) = if kind == EffectKind::FileRename { (old, new) } else { (new, old) };
+            effect.detail = rename_flags(argument(4)).filter(|_| name == b"renameat2");
         }
         Shape::Symlink { at } => {
             effect.kind = EffectKind::FileCreate;
@@ -276,6 +282,14 @@ impl Fill for Effect {
             });
         }
     }
+}
+
+/// The flags of `renameat2(2)`, as a number; nothing where there are none.
+fn rename_flags(argument: &[u8]) -> Option<String> {
+    let known: [(&[u8], u32); 3] = [(b"RENAME_NOREPLACE", 1), (b"RENAME_EXCHANGE", 2), (b"RENAME_WHITEOUT", 4)];
+    let set = known.iter().filter(|(name, _)| memchr::memmem::find(argument, name).is_some());
+    let flags = set.fold(0, |flags, (_, bit)| flags | bit);
+    (flags != 0).then(|| format!("{flags:#x}"))
 }
 
 fn opened(flags: &[u8]) -> EffectKind {

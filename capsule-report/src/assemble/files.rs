@@ -2,20 +2,23 @@
 //! counted; a file that was written under another name and then renamed (an atomic save) is the file that was saved.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
 
 use capsule_core::{ByteString, EffectKind, WorkTree};
 
 use super::clean::Cleaner;
-use crate::model::{FileGroup, FileItem};
+use crate::model::{FileGroup, FileItem, GitItem};
 use crate::view::{EffectEntry, SessionView};
 use crate::words;
 
+mod contents;
 mod places;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use contents::Contents;
 pub(super) use places::is_device;
-use places::{PLACES, PROJECT, below, place};
+use places::{OUTSIDE, PLACES, PROJECT, below, place};
 
 /// How many changed files the model lists.
 const FILES: usize = 5000;
@@ -36,6 +39,8 @@ pub(super) struct Files {
     pub(super) temporary: u64,
     /// How it is known, where no process's own effects say so.
     pub(super) note: Option<String>,
+    /// What git would say.
+    pub(super) git: Option<GitItem>,
 }
 
 /// What is known of a path at some moment.
@@ -57,6 +62,8 @@ struct State {
     origin: Option<ByteString>,
     /// The name that it has now.
     moved: Option<ByteString>,
+    /// BLAKE3 of what the first change destroyed.
+    before: Option<Arc<str>>,
     count: u64,
     procs: Vec<u32>,
     event: u64,
@@ -102,10 +109,40 @@ struct Net {
 /// Files that were changed: the project's first, then in order of their first change.
 pub(super) fn files(view: &SessionView, cleaner: &Cleaner) -> Files {
     let (cwd, worked) = (view.metadata.cwd.as_bytes(), places::worked(view));
-    if let Some(tree) = view.metadata.work_tree.as_ref().filter(|_| !view.effects.iter().any(|e| e.kind.changes_file()))
-    {
-        return compared(tree, cwd, &worked, cleaner);
-    }
+    let contents = Contents::new(&view.metadata);
+    let mut files = match comparison(view) {
+        Some(tree) => compared(tree, cwd, &worked, &contents, cleaner),
+        None => net(view).into_files(cwd, &worked, &contents, cleaner),
+    };
+    files.git = contents.git(cleaner);
+    files
+}
+
+/// The comparison of the work tree, where that is all there is.
+fn comparison(view: &SessionView) -> Option<&WorkTree> {
+    let told = || view.effects.iter().any(|effect| effect.kind.changes_file());
+    view.metadata.work_tree.as_ref().filter(|_| !told())
+}
+
+/// The files that a session changed in the end, in the project and outside it, under their old and new names; no more than
+/// `most`, and how many more there are.
+#[must_use]
+pub fn changed_files(view: &SessionView, most: usize) -> (Vec<ByteString>, u64) {
+    let (cwd, worked) = (view.metadata.cwd.as_bytes(), places::worked(view));
+    let mut paths: Vec<ByteString> = match comparison(view) {
+        Some(tree) => tree.changes.iter().map(|change| absolute(tree, &change.path)).collect(),
+        None => {
+            let changed = net(view).paths.into_iter().filter(|(_, state)| state.change().is_some());
+            changed.flat_map(|(path, state)| [Some(path), state.moved].into_iter().flatten()).collect()
+        }
+    };
+    paths.retain(|path| matches!(place(path.as_bytes(), cwd, &worked), PROJECT | OUTSIDE));
+    let more = paths.len().saturating_sub(most) as u64;
+    paths.truncate(most);
+    (paths, more)
+}
+
+fn net(view: &SessionView) -> Net {
     let mut steps: Vec<(u64, bool, &EffectEntry)> = Vec::new();
     for entry in view.effects.iter().filter(|entry| entry.errno.is_none() && entry.kind.changes_file()) {
         steps.push((entry.first.0, true, entry));
@@ -118,24 +155,32 @@ pub(super) fn files(view: &SessionView, cleaner: &Cleaner) -> Files {
     for (_, first, entry) in steps {
         net.step(entry, first);
     }
-    net.into_files(cwd, &worked, cleaner)
+    net
+}
+
+fn absolute(tree: &WorkTree, path: &ByteString) -> ByteString {
+    ByteString::from([tree.root.as_bytes(), b"/", path.as_bytes()].concat())
 }
 
 /// What a comparison of the work tree says, where effects were not recorded.
-fn compared(tree: &WorkTree, cwd: &[u8], worked: &HashSet<&[u8]>, cleaner: &Cleaner) -> Files {
+fn compared(tree: &WorkTree, cwd: &[u8], worked: &HashSet<&[u8]>, contents: &Contents<'_>, cleaner: &Cleaner) -> Files {
     let mut found: Vec<(usize, FileItem)> = Vec::new();
     for change in &tree.changes {
-        let path = [tree.root.as_bytes(), b"/", change.path.as_bytes()].concat();
-        let place = place(&path, cwd, worked);
-        let name = below(&path, cwd).unwrap_or(&path);
+        let full = absolute(tree, &change.path);
+        let path = full.as_bytes();
+        let place = place(path, cwd, worked);
+        let name = below(path, cwd).unwrap_or(path);
+        contents.saw(path);
         let item = FileItem {
             name: cleaner.bytes(&ByteString::new(name)),
-            inside: below(&path, cwd).is_some(),
-            path: cleaner.bytes(&ByteString::new(&path)),
+            inside: below(path, cwd).is_some(),
+            path: cleaner.bytes(&full),
+            content: contents.of(path, None),
+            git: contents.git_of(path),
             changes: vec![change.change.name().to_owned()],
             renamed_to: None,
             count: 0,
-            procs: Vec::new(),
+            procs: change.procs.iter().map(|proc| proc.0).collect(),
             event: 0,
             place: PLACES.get(place).map_or(PLACES[PROJECT].0, |(name, _)| name).to_owned(),
         };
@@ -144,7 +189,7 @@ fn compared(tree: &WorkTree, cwd: &[u8], worked: &HashSet<&[u8]>, cleaner: &Clea
     found.sort_by_key(|(place, _)| *place);
     let groups = groups(|number| found.iter().filter(|(place, _)| *place == number).count() as u64);
     let mut note = format!(
-        "by comparing {} of the work tree before and after, without those that git ignores: by whom is not recorded",
+        "by comparing {} of the work tree before and after, without those that git ignores: by whom is not recorded, a process named had just ended when the change was found",
         words::count(tree.files, "file", "files")
     );
     if let Some(why) = &tree.incomplete {
@@ -152,7 +197,14 @@ fn compared(tree: &WorkTree, cwd: &[u8], worked: &HashSet<&[u8]>, cleaner: &Clea
         note.push_str(why);
     }
     let total = (found.len() as u64).saturating_add(tree.more);
-    Files { items: found.into_iter().map(|(_, item)| item).collect(), total, groups, temporary: 0, note: Some(note) }
+    Files {
+        items: found.into_iter().map(|(_, item)| item).collect(),
+        total,
+        groups,
+        temporary: 0,
+        note: Some(note),
+        git: None,
+    }
 }
 
 /// The kinds of places where there are files.
@@ -171,8 +223,12 @@ impl Net {
         let times = if first { entry.count } else { 0 };
         match entry.kind {
             EffectKind::FileRename => {
-                if let Some(to) = entry.to.as_ref().and_then(|to| self.resolve_beside(to, entry.path.as_ref(), &path)) {
-                    self.rename(path, to, entry, times);
+                match entry.to.as_ref().and_then(|to| self.resolve_beside(to, entry.path.as_ref(), &path)) {
+                    Some(to) if is_exchange(entry) => {
+                        [path, to].into_iter().for_each(|path| self.swap(path, entry, times))
+                    }
+                    Some(to) => self.rename(path, to, entry, times),
+                    None => {}
                 }
                 return;
             }
@@ -186,6 +242,9 @@ impl Net {
         let known = self.paths.contains_key(&path);
         let state = self.paths.entry(path).or_default();
         let born = state.born;
+        if !known {
+            state.before.clone_from(&entry.before);
+        }
         match entry.kind {
             EffectKind::FileCreate => {
                 // Deleted and made again is written.
@@ -210,6 +269,13 @@ impl Net {
         if let Some(origin) = origin.and_then(|origin| self.paths.get_mut(&origin)) {
             origin.moved = None;
         }
+    }
+
+    /// One of two files that changed places: each holds what the other held.
+    fn swap(&mut self, path: ByteString, entry: &EffectEntry, times: u64) {
+        let state = self.paths.entry(path).or_default();
+        (state.written, state.here, state.deleted) = (true, true, false);
+        state.by(entry.proc.0, entry.first.0, times);
     }
 
     /// What the session made below a directory is, after the directory's rename, below its new name.
@@ -245,6 +311,9 @@ impl Net {
         source.by(proc, event, times);
         let target_known = self.paths.contains_key(&to);
         let target = self.paths.entry(to.clone()).or_default();
+        if !target_known {
+            target.before.clone_from(&entry.before);
+        }
         (target.here, target.deleted) = (true, false);
         target.moved = None;
         target.directory = directory;
@@ -297,7 +366,7 @@ impl Net {
         Some(ByteString::from(path))
     }
 
-    fn into_files(self, cwd: &[u8], worked: &HashSet<&[u8]>, cleaner: &Cleaner) -> Files {
+    fn into_files(self, cwd: &[u8], worked: &HashSet<&[u8]>, contents: &Contents<'_>, cleaner: &Cleaner) -> Files {
         let mut found: Vec<(usize, ByteString, State, &'static str)> = Vec::new();
         let mut temporary = 0_u64;
         let mut told: HashSet<Vec<u8>> = HashSet::new();
@@ -310,6 +379,10 @@ impl Net {
             let parent =
                 path.as_bytes().iter().rposition(|byte| *byte == b'/').and_then(|at| path.as_bytes().get(..at));
             told.insert(parent.unwrap_or_default().to_vec());
+            contents.saw(path.as_bytes());
+            if let Some(moved) = &state.moved {
+                contents.saw(moved.as_bytes());
+            }
             if !state.directory || !told.contains(path.as_bytes()) {
                 found.push((place(path.as_bytes(), cwd, worked), path, state, change));
             }
@@ -327,6 +400,8 @@ impl Net {
                 name,
                 inside: below(path.as_bytes(), cwd).is_some(),
                 path: cleaner.bytes(&path),
+                content: contents.of(path.as_bytes(), state.before.as_deref()),
+                git: contents.git_of(path.as_bytes()),
                 changes: vec![change.to_owned()],
                 renamed_to: state.moved.map(|to| {
                     let relative = below(to.as_bytes(), cwd).filter(|_| relative.is_some()).map(ByteString::new);
@@ -338,8 +413,14 @@ impl Net {
                 place: PLACES.get(number).map_or(PLACES[PROJECT].0, |(name, _)| name).to_owned(),
             }
         });
-        Files { items: items.collect(), total, groups, temporary, note: None }
+        Files { items: items.collect(), total, groups, temporary, note: None, git: None }
     }
+}
+
+/// Whether a rename exchanged two files: `RENAME_EXCHANGE` among its flags.
+fn is_exchange(entry: &EffectEntry) -> bool {
+    let flags = entry.detail.as_deref().and_then(|detail| detail.strip_prefix("0x"));
+    flags.and_then(|flags| u32::from_str_radix(flags, 16).ok()).is_some_and(|flags| flags & 2 != 0)
 }
 
 /// What only descriptors lead to: memory, a file made without a name, one that was removed while it was open.

@@ -2,6 +2,7 @@
 //! one entry. Bounded, because what programs touch is theirs to choose.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use capsule_core::{ByteString, Effect, EffectKind, Endpoint, ProcId, Seq, Timestamp};
 
@@ -9,6 +10,8 @@ use crate::view::EffectEntry;
 
 /// How many different effects are kept in all.
 const ENTRIES: usize = 400_000;
+/// How many are kept while a session runs.
+const ENTRIES_LIVE: usize = 20_000;
 /// How many different files read are kept of each process: the least interesting kind, and the most common.
 const READS_EACH: u32 = 256;
 
@@ -29,11 +32,21 @@ pub(super) struct Ledger {
     entries: Vec<EffectEntry>,
     reads: HashMap<ProcId, u32>,
     uncounted: u64,
+    /// Whether only changes of files are kept, and fewer of them.
+    live: bool,
 }
 
 impl Ledger {
+    /// A ledger for while a session runs: what it is asked in the end is which files were changed.
+    pub(super) fn of_changes() -> Self {
+        Self { live: true, ..Self::default() }
+    }
+
     /// Counts one effect.
     pub(super) fn add(&mut self, proc: ProcId, effect: &Effect, seq: Seq, at: Timestamp) {
+        if self.live && (!effect.kind.changes_file() || effect.errno.is_some()) {
+            return;
+        }
         let key = Key {
             proc,
             kind: effect.kind,
@@ -50,7 +63,8 @@ impl Ledger {
             entry.first_at = entry.first_at.min(at);
             return;
         }
-        if self.entries.len() >= ENTRIES || !self.room_for(proc, effect.kind) {
+        let most = if self.live { ENTRIES_LIVE } else { ENTRIES };
+        if self.entries.len() >= most || !self.room_for(proc, effect.kind) {
             self.uncounted = self.uncounted.saturating_add(1);
             return;
         }
@@ -63,6 +77,7 @@ impl Ledger {
             endpoint: effect.endpoint.clone(),
             detail: effect.detail.clone(),
             errno: effect.errno,
+            before: effect.before.as_ref().and_then(|before| before.content.as_deref()).map(Arc::from),
             count: 1,
             first: seq,
             last: seq,

@@ -114,6 +114,7 @@ impl Questions<'_> {
             "effects_recorded": report.effects_total > 0,
             "changed_in_all": report.files_total,
             "made_and_deleted_again": report.files_temporary,
+            "git": report.git.as_ref().map(|git| &git.text),
         });
         Ok(self.page(about, &found, files.page, |item| {
             let mut entry = json!({
@@ -123,8 +124,13 @@ impl Questions<'_> {
                 "changes": item.changes,
                 "procs": procs(&item.procs),
             });
-            if let (Value::Object(fields), Some(to)) = (&mut entry, &item.renamed_to) {
-                fields.insert("renamed_to".to_owned(), json!(self.quote(to.as_bytes(), 240)));
+            if let Value::Object(fields) = &mut entry {
+                if let Some(to) = &item.renamed_to {
+                    fields.insert("renamed_to".to_owned(), json!(self.quote(to.as_bytes(), 240)));
+                }
+                if let Some(git) = &item.git {
+                    fields.insert("git".to_owned(), json!(git));
+                }
             }
             entry
         }))

@@ -571,6 +571,10 @@ pub(crate) struct Metadata {
     work_tree: Option<WorkTree>,
     /// What was kept with `--snapshots`.
     snapshots: Option<Snapshots>,
+    /// The changed files of the project and outside it when the session ended, where neither of the two above says so.
+    changed: Option<ChangedFiles>,
+    /// What git would say.
+    git_diff: Option<GitDiff>,
     /// What others did to the session's files while it was recorded, each in plain words.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     disturbances: Vec<String>,
@@ -589,6 +593,66 @@ pub(crate) struct Snapshots {
     ended: Vec<EndedFile>,
     /// How many more were changed.
     more: u64,
+}
+
+#[derive(JsonSchema)]
+pub(crate) struct ChangedFiles {
+    ended: Vec<EndedFile>,
+    /// How many more were changed.
+    more: u64,
+}
+
+/// What differs between the commit that the session began with and the work tree that it left.
+#[derive(JsonSchema)]
+pub(crate) struct GitDiff {
+    root: Bytes,
+    from: String,
+    files: Vec<GitChange>,
+    /// How many more differ.
+    more: u64,
+    /// Lines, in all files.
+    added: u64,
+    removed: u64,
+    /// Why git does not show other files that the session changed.
+    #[serde(default)]
+    others: Vec<GitOther>,
+    /// Why not everything was compared.
+    incomplete: Option<String>,
+}
+
+#[derive(JsonSchema)]
+pub(crate) struct GitChange {
+    /// From the work tree's directory.
+    path: Bytes,
+    change: TreeChangeKind,
+    added: Option<u64>,
+    removed: Option<u64>,
+    /// Whether the last commit has it as it is now.
+    #[serde(default)]
+    committed: bool,
+    /// Whether it was last changed before the session began.
+    #[serde(default)]
+    earlier: bool,
+    /// BLAKE3 of the content, 64 hex digits.
+    before: Option<String>,
+    after: Option<String>,
+}
+
+#[derive(JsonSchema)]
+pub(crate) struct GitOther {
+    path: Bytes,
+    why: GitWhy,
+}
+
+#[derive(JsonSchema)]
+#[schemars(rename_all = "snake_case")]
+pub(crate) enum GitWhy {
+    Outside,
+    Nested,
+    Ignored,
+    Untracked,
+    Unchanged,
+    Gone,
 }
 
 #[derive(JsonSchema)]
@@ -617,6 +681,9 @@ pub(crate) struct TreeChange {
     before: Option<String>,
     after: Option<String>,
     size: Option<u64>,
+    /// The commands that had ended when it was found changed.
+    #[serde(default)]
+    procs: Vec<u32>,
 }
 
 #[derive(JsonSchema)]

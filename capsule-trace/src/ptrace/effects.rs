@@ -366,7 +366,8 @@ fn named(tid: u32, place: Place, args: &[u64; 6]) -> Option<Vec<u8>> {
 /// The file as this process can reach it, through the program's own directory and descriptors.
 pub(super) fn reachable(tid: u32, place: Place, args: &[u64; 6]) -> Option<PathBuf> {
     let dir = |base: &str, rest: &[u8]| {
-        let mut path = PathBuf::from(format!("/proc/{tid}/{base}"));
+        let mut path = PathBuf::from(format!("/proc/{tid}"));
+        path.push(base);
         if !rest.is_empty() {
             path.push(std::ffi::OsStr::from_bytes(rest));
         }
@@ -377,6 +378,9 @@ pub(super) fn reachable(tid: u32, place: Place, args: &[u64; 6]) -> Option<PathB
         Some(_) => named(tid, place, args)?,
         None => Vec::new(),
     };
+    if let Some(own) = of_itself(&name) {
+        return Some(dir("", own));
+    }
     match (name.strip_prefix(b"/"), descriptor) {
         (Some(rest), _) => {
             let rest = rest.iter().skip_while(|byte| **byte == b'/').copied().collect::<Vec<u8>>();
@@ -385,6 +389,15 @@ pub(super) fn reachable(tid: u32, place: Place, args: &[u64; 6]) -> Option<PathB
         (None, Some(fd)) if fd.cast_signed() != libc::AT_FDCWD => Some(dir(&format!("fd/{fd}"), &name)),
         _ => Some(dir("cwd", &name)),
     }
+}
+
+/// What of a name is below the program's own directory in `/proc`: read by this process, `self` would be this process.
+fn of_itself(name: &[u8]) -> Option<&[u8]> {
+    let below = |prefix: &[u8]| name.strip_prefix(prefix);
+    below(b"/proc/self/").or_else(|| below(b"/proc/thread-self/")).or_else(|| {
+        // A link to `/proc/self/fd`.
+        name.starts_with(b"/dev/fd/").then(|| name.get(5..)).flatten()
+    })
 }
 
 /// The absolute path of a file that a call named: its directory as the kernel calls it, and its name in there.
@@ -396,6 +409,10 @@ fn path_of(tid: u32, place: Place, args: &[u64; 6]) -> Option<Vec<u8>> {
     if place.path.is_none() || matches!(last, b"." | b".." | b"") {
         // The file itself, which is there. A magic link says what it is without being opened.
         return if place.path.is_none() { link_at(&path) } else { canonical(&path) };
+    }
+    if place.path.is_some() && trimmed == [format!("/proc/{tid}/fd/").as_bytes(), last].concat() {
+        // A descriptor by its name: as the program said it.
+        return named(tid, place, args);
     }
     let parent = Path::new(std::ffi::OsStr::from_bytes(trimmed)).parent()?;
     let mut full = match canonical(parent) {

@@ -64,7 +64,7 @@ async fn run_with(stages: Stages, count: u32) -> Run {
     let mut session = store.create(&metadata).unwrap();
     let (sink, receiver) = capsule_trace::channel(1 << 16, Redactor::off());
     let pushing = std::thread::spawn(move || forks(&sink, count));
-    let recorded = run(stages, receiver, &mut session, metadata, None).await.unwrap();
+    let recorded = run(stages, receiver, &mut session, metadata, Listeners::default()).await.unwrap();
     pushing.join().unwrap();
     Run { _home: home, session, recorded }
 }

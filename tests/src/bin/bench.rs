@@ -175,8 +175,10 @@ fn works(command: &[&str]) -> bool {
 fn contenders(capsule: &str, scratch: &Path) -> Vec<Contender> {
     let words = |text: &str| text.split(' ').map(str::to_owned).collect::<Vec<_>>();
     let mut all = vec![Contender { name: "bare".to_owned(), prefix: Vec::new() }];
-    // What `run` does unasked, and eBPF without the effects that it records unasked.
-    for options in ["ptrace", "ebpf", "ebpf --effects off"] {
+    // What `run` does unasked, eBPF without the effects that it records unasked, and what more effects cost.
+    for options in
+        ["ptrace", "ptrace --effects writes", "ptrace --snapshots", "ebpf", "ebpf --effects off", "ebpf --effects all"]
+    {
         let prefix = words(&format!("{capsule} run -q --tracer {options} --"));
         if works(&prefix.iter().map(String::as_str).chain(["true"]).collect::<Vec<_>>()) {
             all.push(Contender { name: format!("capsule {options}"), prefix });

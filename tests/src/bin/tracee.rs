@@ -64,6 +64,8 @@ fn main() {
         "failed-exec" => failed_exec(),
         // Uses every call that changes something outside the process, in the directory where it runs.
         "effects" => effects::all(),
+        // Asks for a ring of io_uring; ends with 1 where it gets none.
+        "ring" => std::process::exit(effects::ring()),
         // Prints everything that a tracer could disturb.
         "state" => state(),
         // Prints a line for each SIGTERM, SIGHUP or SIGINT, ends with 42 at the ARGth.

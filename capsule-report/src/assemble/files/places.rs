@@ -17,7 +17,7 @@ pub(super) const PLACES: [(&str, &str); 6] = [
     ("temp", "temporary"),
 ];
 pub(super) const PROJECT: usize = 0;
-const OUTSIDE: usize = 1;
+pub(super) const OUTSIDE: usize = 1;
 const GIT: usize = 2;
 const CACHE: usize = 3;
 const STATE: usize = 4;

@@ -53,6 +53,49 @@ fn files() {
         close(memory);
     }
     close(here);
+    handles();
+    unnamed_ones();
+}
+
+/// A file opened by its handle, which needs a privilege: without it nothing is tried.
+fn handles() {
+    if unsafe { libc::geteuid() } != 0 {
+        return;
+    }
+    // `struct file_handle`: how many bytes follow, of what kind, and they.
+    let mut handle = [0_u32; 34];
+    handle[0] = 128;
+    let mut mount = 0;
+    unsafe {
+        let name = text("by-handle");
+        libc::syscall(libc::SYS_name_to_handle_at, NONE, name.as_ptr(), handle.as_mut_ptr(), &raw mut mount, 0);
+        let here = open(NONE, ".", libc::O_RDONLY | libc::O_DIRECTORY);
+        let flags = libc::O_WRONLY | libc::O_TRUNC;
+        let file = libc::syscall(libc::SYS_open_by_handle_at, here, handle.as_mut_ptr(), flags) as i32;
+        libc::close(file);
+        libc::close(here);
+    }
+}
+
+/// Files made without a name that are given one, and memory that is written to like a file.
+fn unnamed_ones() {
+    unsafe {
+        let unnamed = open(NONE, ".", libc::O_WRONLY | libc::O_TMPFILE);
+        let through = text(&format!("/proc/self/fd/{unnamed}"));
+        libc::linkat(NONE, through.as_ptr(), NONE, text("named").as_ptr(), libc::AT_SYMLINK_FOLLOW);
+        libc::close(unnamed);
+        let memory = libc::memfd_create(text("scratch").as_ptr(), 0);
+        libc::close(open(NONE, &format!("/proc/self/fd/{memory}"), libc::O_WRONLY));
+        libc::close(memory);
+    }
+}
+
+/// Asks for a ring of io_uring. Ends with 1 where the kernel refuses one.
+pub(super) fn ring() -> i32 {
+    // `struct io_uring_params` is 120 bytes.
+    let mut parameters = [0_u64; 15];
+    let ring = unsafe { libc::syscall(libc::SYS_io_uring_setup, 4, parameters.as_mut_ptr()) };
+    i32::from(ring < 0)
 }
 
 fn names() {
@@ -66,6 +109,13 @@ fn names() {
         let (from, to) = (text("over"), text("under"));
         libc::syscall(libc::SYS_renameat2, here, from.as_ptr(), NONE, to.as_ptr(), 0);
         libc::rename(text("missing").as_ptr(), text("nowhere").as_ptr());
+        let (one, other) = (text("swap-one"), text("swap-other"));
+        libc::syscall(libc::SYS_renameat2, here, one.as_ptr(), NONE, other.as_ptr(), libc::RENAME_EXCHANGE);
+        let (from, to) = (text("swap-one"), text("kept"));
+        libc::syscall(libc::SYS_renameat2, NONE, from.as_ptr(), here, to.as_ptr(), libc::RENAME_NOREPLACE);
+        // Through a descriptor of the directory, as some runtimes save files.
+        let (from, to) = (format!("/proc/self/fd/{here}/made-at"), format!("/proc/self/fd/{here}/renamed-at"));
+        libc::rename(text(&from).as_ptr(), text(&to).as_ptr());
         libc::link(text("kept").as_ptr(), text("hard").as_ptr());
         libc::linkat(here, text("kept").as_ptr(), here, text("dir/hard-at").as_ptr(), 0);
         libc::symlink(text("../kept").as_ptr(), text("soft").as_ptr());
@@ -173,6 +223,11 @@ fn privileges() {
         libc::umount2(text("/nonexistent").as_ptr(), 0);
         libc::chroot(text("/nonexistent").as_ptr());
         libc::syscall(libc::SYS_delete_module, text("capsule_no_such").as_ptr(), 0);
+        // No module: the kernel refuses it whoever asks.
+        libc::syscall(libc::SYS_init_module, b"none".as_ptr(), 4 as c_long, text("").as_ptr());
+        let file = open(NONE, "kept", libc::O_RDONLY);
+        libc::syscall(libc::SYS_finit_module, file, text("").as_ptr(), 0);
+        libc::close(file);
         // Nobody has this pid: the largest is 4,194,304.
         libc::ptrace(libc::PTRACE_ATTACH, 5_000_000, 0, 0);
         libc::syscall(libc::SYS_process_vm_writev, 5_000_000, 0, 0, 0, 0, 0);
