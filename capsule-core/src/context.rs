@@ -2,11 +2,13 @@
 //! these facts came to be known. A fact that could not be had is absent, with the reason; it is never guessed.
 
 use std::borrow::Cow;
+use std::fmt;
 
+use serde::de::{SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
 
 use crate::environ::EnvRef;
-use crate::text::ByteString;
+use crate::text::{ByteString, BytesVisitor};
 
 /// How a fact came to be known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -375,11 +377,54 @@ fn fact<T>(value: Option<T>, origin: Option<Origin>, absent: Option<String>) -> 
     }
 }
 
-/// What of a context is needed to fold a session, beside what the event itself repeats of it: the rest is passed over.
+/// What of a context is needed to fold a session, beside what the event itself repeats of it: which standard descriptors
+/// are pipes. The rest is passed over.
 #[derive(Deserialize)]
 pub(crate) struct Outline {
     #[serde(default)]
-    fds: Option<Vec<OpenFile>>,
+    fds: Option<Pipes>,
+}
+
+struct Pipes(Vec<OpenFile>);
+
+impl<'de> Deserialize<'de> for Pipes {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_seq(PipesVisitor)
+    }
+}
+
+struct PipesVisitor;
+
+impl<'de> Visitor<'de> for PipesVisitor {
+    type Value = Pipes;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an array of open descriptors")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Pipes, A::Error> {
+        let mut pipes = Vec::new();
+        while let Some(MaybePipe { fd, target: PipeName(target) }) = seq.next_element()? {
+            pipes.extend(target.filter(|_| fd <= 2).map(|target| OpenFile { fd, target }));
+        }
+        Ok(Pipes(pipes))
+    }
+}
+
+#[derive(Deserialize)]
+struct MaybePipe {
+    fd: u32,
+    target: PipeName,
+}
+
+/// A descriptor's target, where it is a pipe.
+struct PipeName(Option<ByteString>);
+
+impl<'de> Deserialize<'de> for PipeName {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let pipe = |target: &[u8]| target.starts_with(b"pipe:[").then(|| ByteString::new(target));
+        deserializer.deserialize_any(BytesVisitor(pipe)).map(Self)
+    }
 }
 
 impl From<Outline> for Context {
@@ -396,7 +441,7 @@ impl From<Outline> for Context {
             pgid: passed_over(),
             cgroup: passed_over(),
             env: passed_over(),
-            fds: fact(outline.fds, None, None),
+            fds: fact(outline.fds.map(|Pipes(pipes)| pipes), None, None),
             user: None,
             group: None,
             container: None,

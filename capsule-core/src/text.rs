@@ -98,7 +98,7 @@ impl Serialize for ByteString {
 }
 
 /// Takes the bytes of a string, or of an object with `base64`, without a copy between.
-struct BytesVisitor<F>(F);
+pub(crate) struct BytesVisitor<F>(pub(crate) F);
 
 impl<'de, T, F: FnOnce(&[u8]) -> T> Visitor<'de> for BytesVisitor<F> {
     type Value = T;

@@ -349,8 +349,9 @@ impl<'de> Deserialize<'de> for EnrichedEvent {
     }
 }
 
-/// An event as it is read to fold a session: of its context only the open descriptors are read, because to read all of it
-/// is most of the work. The executable and the working directory are in the event itself; the other facts are absent.
+/// An event as it is read to fold a session: of its context only those standard descriptors are read that are pipes,
+/// because to read all of it is most of the work. The executable and the working directory are in the event itself; the
+/// other facts are absent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Outlined(pub EnrichedEvent);
 

@@ -18,6 +18,8 @@ const REPEATS: usize = 3;
 
 #[derive(Default)]
 struct Runs {
+    first: u32,
+    /// The first ones; empty where there is only one.
     procs: Vec<u32>,
     count: u64,
     failed: u64,
@@ -74,8 +76,12 @@ fn repetitions(index: &Index<'_>, cleaner: &Cleaner) -> Vec<Pattern> {
         let Some(node) = index.node(at).filter(|node| ran(node)) else { continue };
         let run = runs.entry(&node.summary).or_default();
         run.count = run.count.saturating_add(1);
-        if run.procs.len() < NAMED {
-            run.procs.push(node.proc.0);
+        match run.count {
+            // Most commands run once: they take no memory of their own.
+            1 => run.first = node.proc.0,
+            2 => run.procs.extend([run.first, node.proc.0]),
+            _ if run.procs.len() < NAMED => run.procs.push(node.proc.0),
+            _ => {}
         }
         let failed = node.success == Some(false);
         run.failed = run.failed.saturating_add(u64::from(failed));

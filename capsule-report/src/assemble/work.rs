@@ -19,30 +19,46 @@ const NAMED: usize = 12;
 /// Kinds of work, in the order of a usual session.
 const KINDS: [&str; 8] = ["explore", "edit", "build", "test", "commit", "network", "security", "run"];
 
-/// Counts names, remembering the order of first appearance.
-#[derive(Debug, Default, Clone)]
+/// Up to how many names a tally is searched from its beginning: most have two or three, and there may be a million tallies.
+const FEW: usize = 12;
+
+/// Counts names, in the order of their first appearance.
+#[derive(Debug, Default)]
 pub(super) struct Tally {
-    counts: HashMap<ByteString, (u64, usize)>,
+    counts: Vec<(ByteString, u64)>,
+    /// Where each name stands, once there are many.
+    places: HashMap<ByteString, usize>,
 }
 
 impl Tally {
     pub(super) fn add(&mut self, name: &ByteString, times: u64) {
-        let order = self.counts.len();
-        let entry = self.counts.entry(name.clone()).or_insert((0, order));
-        entry.0 = entry.0.saturating_add(times);
+        let place = match self.counts.len() {
+            0..=FEW => self.counts.iter().position(|(known, _)| known == name),
+            _ => self.places.get(name).copied(),
+        };
+        if let Some((_, count)) = place.and_then(|place| self.counts.get_mut(place)) {
+            *count = count.saturating_add(times);
+            return;
+        }
+        self.counts.push((name.clone(), times));
+        let new = match self.counts.len() {
+            0..=FEW => self.counts.len(),
+            length if length == FEW + 1 => 0,
+            length => length - 1,
+        };
+        let places = self.counts.iter().enumerate().skip(new).map(|(place, (name, _))| (name.clone(), place));
+        self.places.extend(places);
     }
 
     fn join(&mut self, other: &Self) {
-        for (name, (count, _)) in &other.counts {
-            self.add(name, *count);
-        }
+        other.counts.iter().for_each(|(name, count)| self.add(name, *count));
     }
 
     /// The most frequent names first.
     pub(super) fn most(&self, limit: usize) -> Vec<ToolCount> {
-        let mut all: Vec<(&ByteString, u64, usize)> = self.counts.iter().map(|(n, (c, o))| (n, *c, *o)).collect();
-        all.sort_by(|a, b| b.1.cmp(&a.1).then(a.2.cmp(&b.2)).then(a.0.cmp(b.0)));
-        all.into_iter().take(limit).map(|(tool, count, _)| ToolCount { tool: tool.clone(), count }).collect()
+        let mut all: Vec<&(ByteString, u64)> = self.counts.iter().collect();
+        all.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+        all.into_iter().take(limit).map(|(tool, count)| ToolCount { tool: tool.clone(), count: *count }).collect()
     }
 }
 
@@ -103,7 +119,6 @@ pub(super) fn load(index: &Index<'_>, from: u64, to: u64) -> (u64, u64) {
 }
 
 /// A stretch of work while it is made.
-#[derive(Clone)]
 struct Stretch {
     kinds: [u64; KINDS.len()],
     started: u64,
@@ -173,26 +188,29 @@ impl Stretch {
 /// What was done when, with the pauses between.
 pub(super) fn phases(view: &SessionView, index: &Index<'_>, cleaner: &Cleaner, from: u64, to: u64) -> Vec<Phase> {
     let mut stretches: Vec<Stretch> = Vec::new();
+    let mut now: Option<Stretch> = None;
+    let short = (to.saturating_sub(from) / 100).max(QUIET / 5);
     let filters = filters(view, index);
     for at in by_start(index) {
         let Some(node) = index.node(at) else { continue };
         let kind = kind_of(node);
-        let filter = filters.contains(&at) && !stretches.is_empty();
-        match stretches.last_mut() {
+        let filter = filters.contains(&at) && now.is_some();
+        match &mut now {
             Some(last) if filter || last.kind() == kind => {
                 last.add(node, index.end(at), (!filter).then_some(kind), cleaner)
             }
             _ => {
                 let mut stretch = Stretch::at(node.started.0);
                 stretch.add(node, index.end(at), Some(kind), cleaner);
-                stretches.push(stretch);
+                let ended = now.replace(stretch);
+                without_flicker(&mut stretches, ended, short);
             }
         }
     }
-    stretches = without_flicker(&stretches, to.saturating_sub(from));
+    without_flicker(&mut stretches, now, short);
     let mut least = 2;
     while stretches.len() > MAX_PHASES {
-        stretches = smoothed(&stretches, least);
+        stretches = smoothed(stretches, least);
         least = least.saturating_mul(2);
     }
     with_pauses(&stretches, index.agent.is_some(), from, to)
@@ -207,36 +225,32 @@ fn filters(view: &SessionView, index: &Index<'_>) -> HashSet<usize> {
 
 /// Looking around and running small programs alternate many times a second: together they are one stretch. Work of
 /// any other kind, and what follows a pause, stands by itself.
-fn without_flicker(stretches: &[Stretch], session: u64) -> Vec<Stretch> {
-    let short = (session / 100).max(QUIET / 5);
+fn without_flicker(out: &mut Vec<Stretch>, stretch: Option<Stretch>, short: u64) {
+    let Some(stretch) = stretch else { return };
     let plain = |stretch: &Stretch| matches!(KINDS.get(stretch.kind()), Some(&("explore" | "run")));
-    let mut out: Vec<Stretch> = Vec::new();
-    for stretch in stretches {
-        match out.last_mut() {
-            Some(last)
-                if plain(last)
-                    && plain(stretch)
-                    && stretch.started.saturating_sub(last.ended) < QUIET
-                    && stretch.length().min(last.length()) < short =>
-            {
-                last.join(stretch);
-            }
-            Some(last) if last.kind() == stretch.kind() => last.join(stretch),
-            _ => out.push(stretch.clone()),
+    match out.last_mut() {
+        Some(last)
+            if plain(last)
+                && plain(&stretch)
+                && stretch.started.saturating_sub(last.ended) < QUIET
+                && stretch.length().min(last.length()) < short =>
+        {
+            last.join(&stretch);
         }
+        Some(last) if last.kind() == stretch.kind() => last.join(&stretch),
+        _ => out.push(stretch),
     }
-    out
 }
 
 /// Short stretches become part of the one before; neighbours of one kind become one.
-fn smoothed(stretches: &[Stretch], least: u64) -> Vec<Stretch> {
+fn smoothed(stretches: Vec<Stretch>, least: u64) -> Vec<Stretch> {
     let mut out: Vec<Stretch> = Vec::new();
     for stretch in stretches {
         match out.last_mut() {
             Some(last) if stretch.operations < least || last.operations < least || last.kind() == stretch.kind() => {
-                last.join(stretch);
+                last.join(&stretch);
             }
-            _ => out.push(stretch.clone()),
+            _ => out.push(stretch),
         }
     }
     out
