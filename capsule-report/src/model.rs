@@ -386,6 +386,13 @@ pub struct Process {
     pub risks: Vec<u64>,
 }
 
+impl Process {
+    /// What was asked: of it, or of the shell that only ran it.
+    pub(crate) fn words(&self) -> &ByteString {
+        self.asked.as_ref().unwrap_or(&self.summary)
+    }
+}
+
 /// An exec.
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct Exec {

@@ -29,7 +29,7 @@ pub(super) fn interesting(voice: &Voice<'_>, groups: &Groups<'_>) -> Vec<Said> {
     let all = || groups.work.iter().flat_map(|work| &work.groups);
     if let Some(longest) = all().max_by_key(|group| group.shown.duration) {
         let duration = words::duration(longest.shown.duration.unwrap_or(0));
-        let text = format!("the longest operation took {duration}: {}", voice.quote(longest.shown.summary.as_bytes()));
+        let text = format!("the longest operation took {duration}: {}", voice.quote(longest.shown.words().as_bytes()));
         list.push(voice.said("longest", text, voice.procs(&[longest.shown.proc])));
     }
     for pattern in report.patterns.iter().filter(|pattern| pattern.kind == "retry").take(2) {

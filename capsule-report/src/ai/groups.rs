@@ -38,7 +38,7 @@ impl<'a> Groups<'a> {
             let mut groups: Vec<Group<'a>> = Vec::new();
             let mut at: HashMap<&[u8], usize> = HashMap::new();
             for process in item.procs.iter().filter_map(|proc| process(report, *proc)) {
-                let index = *at.entry(process.summary.as_bytes()).or_insert_with(|| {
+                let index = *at.entry(process.words().as_bytes()).or_insert_with(|| {
                     let (procs, failed, duration, worst) = (Vec::new(), 0, 0, None);
                     groups.push(Group { shown: process, procs, failed, duration, worst });
                     groups.len().saturating_sub(1)

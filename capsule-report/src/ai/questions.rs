@@ -60,7 +60,7 @@ fn outcome(voice: &Voice<'_>, list: &mut Vec<Said>) {
         .filter(|process| matches!(process.ending.signal, Some(4 | 6 | 7 | 8 | 9 | 11)))
         .take(2);
     for process in killed {
-        let text = format!("What ended this by {}? {}", process.ending.text, voice.quote(process.summary.as_bytes()));
+        let text = format!("What ended this by {}? {}", process.ending.text, voice.quote(process.words().as_bytes()));
         list.push(voice.said("signal", text, voice.procs(&[process.proc])));
     }
     let last = |kinds: &[&str]| report.phases.iter().rposition(|phase| kinds.contains(&phase.kind.as_str()));
@@ -81,7 +81,7 @@ fn outcome(voice: &Voice<'_>, list: &mut Vec<Said>) {
             .take(voice.level.refs)
             .collect();
         let what = procs.first().and_then(|proc| process(report, *proc));
-        let what = what.map(|process| voice.quote(process.summary.as_bytes())).unwrap_or_default();
+        let what = what.map(|process| voice.quote(process.words().as_bytes())).unwrap_or_default();
         let count = words::count(report.totals.left_running, "process was", "processes were");
         list.push(voice.said(
             "left_running",

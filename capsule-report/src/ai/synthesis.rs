@@ -443,7 +443,7 @@ fn operation(voice: &Voice<'_>, group: &Group<'_>) -> Operation {
     let success = if group.failed > 0 { Some(false) } else { process.success };
     Operation {
         tool_name: voice.short(process.tool.as_bytes()),
-        command_summary: voice.quote(process.summary.as_bytes()),
+        command_summary: voice.quote(process.words().as_bytes()),
         duration_seconds: process.duration.map(|_| seconds(group.duration)),
         success,
         key_resources: process

@@ -30,6 +30,8 @@ pub(super) struct Index<'a> {
     operations: Vec<bool>,
     /// Operations that no other operation started.
     top: Vec<bool>,
+    /// The process that everything is about, where it is about one: nothing above it is known.
+    pub(super) zoom: Option<usize>,
     /// The process that runs the agent.
     pub(super) agent: Option<usize>,
 }
@@ -54,6 +56,7 @@ impl<'a> Index<'a> {
             ends: nodes.iter().map(|node| end_of(node, last)).collect(),
             operations: vec![false; nodes.len()],
             top: vec![false; nodes.len()],
+            zoom: None,
             agent: None,
         };
         made.walk();
@@ -145,6 +148,7 @@ impl<'a> Index<'a> {
         self.preorder.truncate(from.saturating_add(size));
         self.preorder.drain(..from);
         self.roots = vec![at];
+        self.zoom = Some(at);
     }
 
     fn find_operations(&mut self) {

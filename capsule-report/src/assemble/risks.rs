@@ -100,7 +100,7 @@ pub(super) fn about(item: &RiskItem) -> Option<String> {
 
 fn reasons(items: &[RiskItem], index: &Index<'_>, classified: bool) -> Vec<String> {
     if items.is_empty() {
-        let seen = words::count(index.nodes.len() as u64, "process", "processes");
+        let seen = words::count(index.preorder.len() as u64, "process", "processes");
         return vec![if classified {
             format!("no rule found anything risky in {seen}")
         } else {

@@ -319,6 +319,11 @@ fn a_zoomed_report_is_about_one_process_and_what_it_started() {
     let text = String::from_utf8(out).unwrap();
     assert!(text.contains(&format!("Process  {proc} (PID")) && text.contains("pytest -q"), "{text}");
     assert!(!text.contains("id_rsa"), "{text}");
+    // What was asked of the shell around it stays outside.
+    let head = whole.tree.nodes.iter().find(|node| node.tool.as_bytes() == b"sed").unwrap().proc;
+    let zoomed = Report::assemble(&whole, &Options { proc: Some(head), ..Options::default() });
+    assert_eq!(zoomed.rows[0].text.to_lossy(), "sed -i s/a/b/ src/main.py");
+    assert_eq!(report.risk.reasons, ["no rule found anything risky in 5 processes"]);
     let mut hostile = whole;
     hostile.tree.nodes[0].parent = Some(ProcId(2));
     hostile.tree.nodes[1].parent = Some(ProcId(1));

@@ -116,7 +116,7 @@ fn model(report: &Report) -> Value {
                 process.started.saturating_sub(report.session.started) / 1000,
                 process.duration.map(|duration| duration / 1000),
                 tags.number(&tag(process)),
-                text(process),
+                text(process, above(report, process)),
                 process.success.map(u8::from),
                 endings.number(&process.ending.text),
                 flags,
@@ -159,9 +159,17 @@ fn tag(process: &Process) -> String {
     }
 }
 
-fn text(process: &Process) -> String {
-    let summary = if process.summary.as_bytes().is_empty() { &process.tool } else { &process.summary };
-    let summary = process.asked.as_ref().unwrap_or(summary);
+fn above<'a>(report: &'a Report, process: &Process) -> Option<&'a Process> {
+    report.processes.get(usize::try_from(process.parent?).ok()?.checked_sub(1)?)
+}
+
+/// What stands on a process's line. The page shows a shell that has a finding of note, which then has its own words.
+fn text(process: &Process, above: Option<&Process>) -> String {
+    let summary = match above.is_some_and(|shell| shell.worst >= Some(Severity::Medium)) {
+        _ if process.summary.as_bytes().is_empty() => &process.tool,
+        true => &process.summary,
+        false => process.words(),
+    };
     shortened(summary.as_bytes(), COMMAND)
 }
 

@@ -26,7 +26,8 @@ pub(super) fn became(node: &ProcessNode, below: &[usize], index: &Index<'_>) -> 
 pub(super) fn asked(at: usize, plan: &Plan, index: &Index<'_>) -> Option<ByteString> {
     let node = index.node(at)?;
     let alone = plan.shown_below(at).saturating_add(1);
-    let (mut above, mut text) = (index.parent(at), became_at_once(node));
+    let up = |at| index.parent(at).filter(|_| index.zoom != Some(at));
+    let (mut above, mut text) = (up(at), became_at_once(node));
     while let Some(shell) = above
         && let Some(wrapper) = index.node(shell)
         && wrapper.role == Role::Wrapper
@@ -37,7 +38,7 @@ pub(super) fn asked(at: usize, plan: &Plan, index: &Index<'_>) -> Option<ByteStr
         if code(&argv).is_some() && !wrapper.summary.as_bytes().is_empty() {
             text = Some(wrapper.summary.clone());
         }
-        above = index.parent(shell);
+        above = up(shell);
     }
     text.filter(|text| *text != node.summary)
 }
