@@ -239,13 +239,18 @@ impl<'r> Eval<'r> {
                 if let GroupKind::For(name, words) = &group.kind {
                     let mut flow = Flow { present: true, ..Flow::default() };
                     let mut text = String::new();
+                    let mut values = 0;
                     for word in words {
                         for arg in self.expand(word) {
                             flow.taint = flow.taint.and(arg.taint);
+                            values += 1 + usize::from(arg.dynamic);
                             if text.is_empty() {
                                 text = arg.text;
                             }
                         }
+                    }
+                    if values > 1 {
+                        flow.taint = flow.taint.and(Taint::MANY);
                     }
                     if !text.is_empty() {
                         flow.text = Some(Rc::from(text));
@@ -521,7 +526,7 @@ impl<'r> Eval<'r> {
             // Its metadata says who records.
             done.out.taint = done.out.taint.and(Taint::RECORDER);
         }
-        if canonical.ends_with("/known_hosts") || canonical == "/etc/hosts" {
+        if canonical.ends_with("/known_hosts") || canonical.ends_with("/.ssh/config") || canonical == "/etc/hosts" {
             done.out.taint = done.out.taint.and(Taint::HOST);
         }
         if flags & flag::RECURSIVE != 0 && matches!(canonical.as_str(), "~" | "/home" | "/home/*" | "/") {

@@ -61,6 +61,8 @@ taints! {
     PROCESSES = 20, "processes";
     /// Only some of a list, chosen by a filter.
     CHOSEN = 21, "chosen";
+    /// One of many values, tried one after the other in a loop.
+    MANY = 22, "many";
 }
 
 impl Taint {

@@ -58,9 +58,14 @@ impl Eval<'_> {
             }
             "echo" | "printf" => self.echo(name, rest),
             "read" | "mapfile" | "readarray" => {
+                // Whoever reads lines from elsewhere does so in a loop.
+                let mut line = stdin.clone();
+                if line.present && name == "read" {
+                    line.taint = line.taint.and(Taint::MANY);
+                }
                 for arg in rest.iter().filter(|arg| !arg.text.starts_with('-')) {
                     if self.vars.len() < 1024 {
-                        self.vars.insert(arg.text.clone(), stdin.clone());
+                        self.vars.insert(arg.text.clone(), line.clone());
                     }
                 }
                 if rest.is_empty() {

@@ -5,7 +5,7 @@ mod scan;
 
 use capsule_core::Workflow;
 
-use super::command::version_asked;
+use super::command::{is_everyday, version_asked};
 use super::{Done, Eval, MAX_DEPTH, Plumbing, heavier};
 use crate::flow::{Arg, Flow, Taint};
 use crate::knowledge::Program;
@@ -124,6 +124,11 @@ impl<'r> Eval<'r> {
                 if known.is_some()
                     || matches!(text, "run" | "test" | "bench" | "task" | "check" | "repl" | "build" | "compile")
                 {
+                    if text == "run"
+                        && let Some(source) = args.iter().skip(index + 1).find(|arg| !arg.text.starts_with('-'))
+                    {
+                        self.run_source(source, name, flags);
+                    }
                     return Done::work(known);
                 }
             }
@@ -188,9 +193,7 @@ impl<'r> Eval<'r> {
         let base = path.rsplit('/').next().unwrap_or_default();
         let stem = base.rsplit_once('.').map_or(base, |(stem, _)| stem);
         let base = if self.rules.risks.knows(base) { base } else { stem };
-        if self.rules.risks.knows(base)
-            && !matches!(base, "test" | "at" | "history" | "http" | "serve" | "import" | "mail" | "host" | "exploit")
-        {
+        if self.rules.risks.knows(base) && !is_everyday(base) {
             let rest = args.get(index + 1..).unwrap_or_default();
             self.judge(Verb::Run, base, classes, flow.taint, flags, base, None, rest);
         }
@@ -284,7 +287,7 @@ impl<'r> Eval<'r> {
         let mut network: Option<String> = None;
         let mut secret = Taint::NONE;
         let has = |word: &str| text.contains(word);
-        for call in &scan.calls {
+        for (index, call) in scan.calls.iter().enumerate() {
             match call {
                 Call::Read(path) => {
                     let flow = self.read_path(path, flags, language);
@@ -333,6 +336,16 @@ impl<'r> Eval<'r> {
                     done.work = heavier(done.work, Some(Workflow::NetworkCommunication));
                 }
                 Call::Send(url) => {
+                    // What stands among the call's own arguments comes right behind it.
+                    let read = scan.calls.iter().skip(index + 1).map_while(|next| match next {
+                        Call::Read(path) => Some(path),
+                        _ => None,
+                    });
+                    let sent = read.fold(Taint::NONE, |all, path| {
+                        let guarded = self.path_classes(path).any(self.rules.places.guarded());
+                        all.and(if guarded { Taint::SECRET } else { Taint::NONE })
+                    });
+                    let secret = secret.and(sent);
                     let taint = secret.and(if scan.reads_environment { Taint::SENSITIVE } else { Taint::NONE });
                     self.url_deed(Verb::Upload, url, taint, flags, language, None);
                     done.work = heavier(done.work, Some(Workflow::NetworkCommunication));

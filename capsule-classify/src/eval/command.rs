@@ -295,16 +295,36 @@ impl<'r> Eval<'r> {
         self.look_alike_program(name, flags);
         let taint = args.iter().skip(1).fold(Taint::NONE, |all, arg| all.and(arg.taint)).and(stdin.taint);
         let rest = args.get(1..).unwrap_or_default();
+        // Who is asked for help says how it is used, and does nothing.
+        let simple = program.is_none_or(|program| program.wrappers.is_empty() && program.language.is_none());
+        let helps = simple
+            && !is_shell(name)
+            && !matches!(name, "ssh" | "autossh" | "socat" | "nc" | "ncat" | "find" | "fd")
+            && args.len() > 1
+            && args.last().is_some_and(|arg| arg.text == "--help")
+            && args.iter().all(|arg| arg.text != "--");
         // Rules may speak of it by the name that it was called by, or by the one it is known by.
         let known = program.map(|program| program.name.as_str()).filter(|known| *known != name);
         for called in std::iter::once(name).chain(known) {
-            if self.rules.risks.knows(called) {
+            if self.rules.risks.knows(called) && !(helps && called == name) {
                 let content = stdin.text.as_deref();
                 self.judge(Verb::Run, called, crate::place::Classes::default(), taint, flags, called, content, rest);
             }
         }
+        if matches!(name, "sudo" | "su") && stdin.taint.has(Taint::MANY) {
+            self.deed(Verb::Shape, "guesses-passwords", Taint::NONE, flags, name, None);
+        }
         let path = first.text.as_str();
         if path.contains('/') {
+            // A tool of the trade is one by its stem, too: `./mimipenguin.sh`.
+            if let Some((stem, _)) = name.rsplit_once('.').filter(|_| known.is_none())
+                && self.rules.risks.knows(stem)
+                && !self.rules.risks.knows(name)
+                && self.program(stem).1.is_none()
+                && !is_everyday(stem)
+            {
+                self.judge(Verb::Run, stem, crate::place::Classes::default(), taint, flags, stem, None, rest);
+            }
             let own = self.written(path).map(|flow| flow.taint);
             let classes = self.path_classes(path);
             let mut taint = own.unwrap_or(Taint::NONE);
@@ -379,6 +399,19 @@ impl<'r> Eval<'r> {
         if matches!(name, "docker" | "podman" | "nerdctl") && chooses(&parsed) {
             done.out.taint = done.out.taint.and(Taint::CHOSEN);
         }
+        // A compiler that runs what it compiles.
+        if operands.first() == Some(&"run")
+            && matches!(name, "go" | "zig" | "dart" | "crystal" | "swift" | "v" | "nim")
+            && let Some(source) = parsed.operands.get(1)
+        {
+            self.run_source(source, name, flags);
+        }
+        // A bucket's object on standard output.
+        if matches!(name, "aws" | "gsutil" | "gcloud" | "az" | "s3cmd" | "s5cmd" | "mc" | "oci")
+            && (operands.last() == Some(&"-") || operands.contains(&"cat"))
+        {
+            done.out.taint = done.out.taint.and(Taint::NETWORK);
+        }
         let diff = operands.first() == Some(&"diff");
         if program.operands.is_none()
             && (diff || !matches!(program.work, Some(Workflow::RepositoryOperation | Workflow::SecurityOperation)))
@@ -408,6 +441,15 @@ impl<'r> Eval<'r> {
             }
         }
         done
+    }
+
+    /// Source text that is compiled and run at once, where it is known to come from elsewhere.
+    pub(crate) fn run_source(&mut self, source: &Arg, name: &str, flags: u32) {
+        let taint = self.written(&source.text).map_or(Taint::NONE, |flow| flow.taint).and(source.taint);
+        if taint != Taint::NONE {
+            let classes = self.path_classes(&source.text);
+            self.judge(Verb::Execute, &source.text, classes, taint, flags | flag::SCRIPT, name, None, &[]);
+        }
     }
 
     fn operand(
@@ -462,7 +504,7 @@ impl<'r> Eval<'r> {
             }
             Some(Operand::Run) => {
                 let classes = self.path_classes(text);
-                let taint = self.written(text).map_or(Taint::NONE, |flow| flow.taint);
+                let taint = self.written(text).map_or(Taint::NONE, |flow| flow.taint).and(arg.taint);
                 self.judge(Verb::Execute, text, classes, taint, flags | flag::SCRIPT, name, None, &[]);
                 true
             }
@@ -635,6 +677,11 @@ impl<'r> Eval<'r> {
         }
         Done::work(None).with(Taint::SHELL)
     }
+}
+
+/// Names that scripts of all kinds have.
+pub(crate) fn is_everyday(stem: &str) -> bool {
+    matches!(stem, "test" | "at" | "history" | "http" | "serve" | "import" | "mail" | "host" | "exploit" | "transfer")
 }
 
 /// Whether the program is only asked for its version or its help.

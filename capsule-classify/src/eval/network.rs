@@ -38,6 +38,10 @@ impl Eval<'_> {
     pub(crate) fn ssh(&mut self, name: &str, args: &[Arg], stdin: &Flow, flags: u32) -> Done {
         if name == "sshpass" {
             let parsed = parse_args(args, |o| matches!(o, "-p" | "-f" | "-d" | "-P"));
+            let password = args.iter().skip(1).take_while(|arg| !arg.text.starts_with("ssh"));
+            if password.fold(Taint::NONE, |all, arg| all.and(arg.taint)).has(Taint::MANY) {
+                self.deed(Verb::Shape, "guesses-passwords", Taint::NONE, flags, name, None);
+            }
             let rest = parsed.at.first().and_then(|at| args.get(*at..)).unwrap_or_default().to_vec();
             return if rest.is_empty() {
                 Done::work(Some(Workflow::NetworkCommunication))
@@ -50,6 +54,12 @@ impl Eval<'_> {
         while let Some(arg) = args.get(index) {
             let text = arg.text.as_str();
             if text.starts_with('-') && text.len() > 1 {
+                let option =
+                    text.strip_prefix("-o").map(|rest| if rest.is_empty() { args.get(index + 1) } else { Some(arg) });
+                if let Some(command) = option.flatten().and_then(|arg| local_command(&arg.text)) {
+                    // It runs here, not there.
+                    self.shell_text(&command, &Flow::default(), flags);
+                }
                 let takes = matches!(
                     text,
                     "-b" | "-c"
@@ -213,4 +223,13 @@ impl Eval<'_> {
         let host = host_of(address).unwrap_or_default().to_owned();
         self.host_deed(Verb::Connect, &host, address, Taint::NONE, flag::EVIDENCE, program, None)
     }
+}
+
+/// The command that an option of ssh runs on this side: `ProxyCommand=…`, `LocalCommand …`.
+fn local_command(option: &str) -> Option<String> {
+    let option = option.strip_prefix("-o").unwrap_or(option);
+    let (name, command) = option.split_once(['=', ' '])?;
+    let runs =
+        ["proxycommand", "localcommand", "knownhostscommand"].contains(&name.trim().to_ascii_lowercase().as_str());
+    runs.then(|| command.trim_matches(['"', '\'', ' ']).replace("%h", "host").replace("%p", "22"))
 }

@@ -335,7 +335,7 @@ impl Eval<'_> {
             self.resource(capsule_core::ResourceKind::Path, &file.text);
             self.taint_by_hits(before, &mut done);
             done.out.taint = done.out.taint.and(taint);
-            if canonical.ends_with("/known_hosts") || canonical == "/etc/hosts" {
+            if canonical.ends_with("/known_hosts") || canonical.ends_with("/.ssh/config") || canonical == "/etc/hosts" {
                 done.out.taint = done.out.taint.and(Taint::HOST);
             }
             if self.rules.places.is_secret(classes) {

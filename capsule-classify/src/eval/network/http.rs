@@ -173,7 +173,8 @@ impl Eval<'_> {
                 {
                     sends = true;
                     sent = sent.and(taint);
-                    content.get_or_insert_with(|| text.to_owned());
+                    let whole = matches!(option, "-T" | "--upload-file" | "--post-file" | "--body-file") && text != "-";
+                    content.get_or_insert_with(|| if whole { format!("@{text}") } else { text.to_owned() });
                     let file = match option {
                         "-T" | "--upload-file" | "--post-file" | "--body-file" => Some(text),
                         "-F" | "--form" => text

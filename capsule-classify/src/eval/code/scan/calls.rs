@@ -412,6 +412,12 @@ impl Scan {
                 }
                 _ => self.explores = true,
             },
+            "require" if language == "node" => {
+                // Data, not code.
+                if let Some(path) = first.filter(|path| args.literal && path.ends_with(".json")) {
+                    self.calls.push(Call::Read(path.clone()));
+                }
+            }
             "version" if args.literal || args.empty => self.explores = true,
             _ => {}
         }

@@ -25,7 +25,8 @@ impl Scan {
             || has("STDIN,\">&")
             || has("<&3")
             || has(".pipe(")
-            || has("open(STD");
+            || has("open(STD")
+            || (has(":in") && has(":out"));
         let listens = has(".listen(") || has(".accept(") || has("createServer") || has("TCPServer") || has("bind(");
         // Modules may have been given other names: what is done shows all the same.
         let aliased = language == "python"
@@ -53,6 +54,8 @@ impl Scan {
             // Reads commands from a socket and runs them.
             features.push("reverse-shell");
         } else if language == "awk" && has("/inet/") && (has("getline") && self.spawns || has("|&")) {
+            features.push("reverse-shell");
+        } else if commands_from_socket(language, text) {
             features.push("reverse-shell");
         }
         if has("pty.spawn") && !self.socket {
@@ -105,5 +108,20 @@ impl Scan {
             features.push("timestamps");
         }
         features
+    }
+}
+
+/// Languages of which the calls are not followed: a socket, what is read from it, and something that runs it.
+fn commands_from_socket(language: &str, text: &str) -> bool {
+    let has = |word: &str| text.contains(word);
+    match language {
+        "lua" => has("socket") && has("connect") && has("popen") && has("receive"),
+        "tcl" => has("socket ") && has("gets ") && (has("exec ") || has("eval ")),
+        "jvm" => has("Socket") && (has("ProcessBuilder") || has("getRuntime") || has(".execute(")),
+        "powershell" => {
+            let text = text.to_ascii_lowercase();
+            text.contains("tcpclient") && (text.contains("iex") || text.contains("invoke-expression"))
+        }
+        _ => false,
     }
 }
