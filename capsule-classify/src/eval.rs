@@ -109,6 +109,9 @@ pub(crate) struct Eval<'r> {
     pub(crate) unpacked: Taint,
     /// Work done in substitutions of the command at hand.
     inner: Work,
+    /// How many different files it takes, and makes; no more than two are counted.
+    taken: Vec<String>,
+    made: Vec<String>,
 }
 
 impl<'r> Eval<'r> {
@@ -139,6 +142,8 @@ impl<'r> Eval<'r> {
             sent: false,
             unpacked: Taint::NONE,
             inner: None,
+            taken: Vec::new(),
+            made: Vec::new(),
         }
     }
 
@@ -440,6 +445,12 @@ impl<'r> Eval<'r> {
             let path = self.at(object).into_owned();
             self.ran.push(path);
         }
+        if verb.names_file() && flags & flag::EVIDENCE == 0 {
+            let files = if verb.takes() { &mut self.taken } else { &mut self.made };
+            if files.len() < 2 && !files.iter().any(|known| known == object) {
+                files.push(object.to_owned());
+            }
+        }
         if verb == Verb::Upload {
             let near = ["loopback", "private-net", "model-api", "download-site"];
             let near =
@@ -577,6 +588,7 @@ impl<'r> Eval<'r> {
         facts.fetched.sort_unstable();
         facts.written.sort_unstable();
         facts.sent = self.sent;
+        facts.few = self.taken.len() < 2 && self.made.len() < 2;
         facts.secret = self.hits.iter().any(|hit| {
             hit.severity >= Severity::High
                 && self.rules.risks.rules.get(hit.rule).is_some_and(|rule| rule.entry.category == "credential-access")

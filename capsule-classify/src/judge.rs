@@ -331,7 +331,12 @@ fn risks(rules: &Rules, mut hits: Vec<Hit>) -> (Vec<Risk>, Vec<Silenced>) {
             }
             continue;
         }
-        if out.len() >= RISKS || out.iter().any(|known| known.rule == rule.entry.id) {
+        if let Some(known) = out.iter_mut().find(|known| known.rule == rule.entry.id) {
+            known.whole &= hit.whole;
+            known.subjects += usize::from(known.subject != hit.subject);
+            continue;
+        }
+        if out.len() >= RISKS {
             continue;
         }
         out.push(Risk {
@@ -345,6 +350,8 @@ fn risks(rules: &Rules, mut hits: Vec<Hit>) -> (Vec<Risk>, Vec<Silenced>) {
             innocent: rule.entry.innocent.clone(),
             adjusted: hit.adjusted,
             changed: hit.changed,
+            whole: hit.whole,
+            subjects: 1,
         });
     }
     (out, silenced)

@@ -52,6 +52,16 @@ pub(crate) enum Verb {
 }
 
 impl Verb {
+    /// Whether its object is a file that is read, listed or changed.
+    pub(crate) fn names_file(self) -> bool {
+        self.takes() || matches!(self, Self::Write | Self::Append)
+    }
+
+    /// Whether it is done to what is there, not to what is made.
+    pub(crate) fn takes(self) -> bool {
+        matches!(self, Self::Read | Self::List | Self::Delete | Self::Move | Self::Mode | Self::Owner)
+    }
+
     pub(crate) const NAMES: &'static [(&'static str, Self)] = &[
         ("run", Self::Run),
         ("read", Self::Read),
@@ -125,6 +135,12 @@ impl<'a> Deed<'a> {
     fn args(&self) -> &str {
         self.cached_args.get_or_init(|| (self.args)())
     }
+
+    /// Whether it is about one file, neither found by a search nor one of many below a directory, and not yet done.
+    fn is_whole(&self) -> bool {
+        let searched = self.flags & flag::SEARCHED != 0 && self.program != "grep";
+        self.verb.names_file() && !searched && self.flags & (flag::RECURSIVE | flag::EVIDENCE) == 0
+    }
 }
 
 /// A rule that a deed fits, with the severity that the circumstances give it.
@@ -138,6 +154,8 @@ pub(crate) struct Hit {
     pub(crate) changed: bool,
     /// A user's rule does not want to hear of it.
     pub(crate) silenced: bool,
+    /// It is about one file as a whole, which a program that fails has left alone.
+    pub(crate) whole: bool,
 }
 
 /// A regular expression that is compiled at its first use.
@@ -492,6 +510,7 @@ impl RiskRules {
                     adjusted: adjusted.map(Cow::into_owned),
                     changed,
                     silenced,
+                    whole: deed.is_whole(),
                 });
             }
         }

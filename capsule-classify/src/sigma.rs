@@ -136,6 +136,8 @@ pub(crate) fn add(rules: &Rules, input: &Input, risks: &mut Vec<Risk>, silenced:
             innocent: entry.innocent.clone(),
             changed: adjusted.is_some(),
             adjusted,
+            whole: false,
+            subjects: 1,
         };
         match risks.iter_mut().find(|risk| is_same_deed(risk, entry)) {
             Some(own) if own.severity >= severity => {

@@ -4,6 +4,7 @@
 //! live on. Memory follows the live processes; what is kept of the session as a whole is bounded. Verdicts of equal
 //! commands are remembered ([`cache`]), so that a storm of the same program costs one judgement.
 
+mod attempt;
 mod cache;
 mod guard;
 mod session;
@@ -19,6 +20,7 @@ use capsule_core::{
 use crate::judge::classify;
 use crate::rules::Rules;
 use crate::verdict::{CommandContext, Input, Silenced};
+use attempt::Said;
 use cache::{Known, VerdictCache};
 use session::Session;
 
@@ -53,8 +55,10 @@ struct Live {
     connects: Vec<ByteString>,
     /// There is evidence that the verdict does not know.
     stale: bool,
-    /// Rules already reported for it, with the severity.
-    reported: Vec<(Arc<str>, Severity)>,
+    /// What was said of it, or of the wrapper around it.
+    reported: Vec<Said>,
+    /// A process that it started executed something.
+    ran: bool,
 }
 
 /// Says what each process was for, and what was risky about it.
@@ -124,6 +128,7 @@ impl Classifier {
             connects: Vec::new(),
             stale: false,
             reported: Vec::new(),
+            ran: false,
         })
     }
 
@@ -274,17 +279,23 @@ impl Classifier {
             self.silence(silenced.clone(), (proc, pid), event, out);
         }
         for risk in &known.verdict.risks {
-            let said =
-                |live: &Live| live.reported.iter().any(|(rule, at)| **rule == *risk.rule && *at >= risk.severity);
-            let by_itself = self.live.get(&proc).is_some_and(said);
-            let by_wrapper =
-                event.lineage.iter().rev().take(16).any(|ancestor| self.live.get(ancestor).is_some_and(said));
-            if by_itself || by_wrapper {
+            let said = |live: &Live| live.reported.iter().any(|said| said.is(&risk.rule, risk.severity));
+            if self.live.get(&proc).is_some_and(said) {
                 continue;
             }
+            let above = event.lineage.iter().rev().take(16).copied();
+            let above = above.into_iter().find(|ancestor| self.live.get(ancestor).is_some_and(said));
+            let number = Seq(self.last_risk + u64::from(above.is_none()));
             let Some(live) = self.live.get_mut(&proc) else { return };
             if live.reported.len() < REPORTED_KEPT {
-                live.reported.push((Arc::from(risk.rule.as_str()), risk.severity));
+                live.reported.push(Said::new(risk, number, above));
+                if let Some(above) = above {
+                    self.carries(above, &risk.rule, risk.severity);
+                }
+            }
+            let Some(live) = self.live.get_mut(&proc) else { return };
+            if above.is_some() {
+                continue;
             }
             self.last_risk += 1;
             let mut why = risk.why.clone();
@@ -309,6 +320,7 @@ impl Classifier {
                 evidence: Evidence { procs: vec![proc], events: vec![event.event().seq] },
                 innocent: risk.innocent.clone(),
                 adjusted: risk.adjusted.clone(),
+                corrects: None,
             })));
         }
     }
@@ -362,6 +374,7 @@ impl Classifier {
             evidence,
             innocent: info.innocent.clone(),
             adjusted: changed.adjusted,
+            corrects: None,
         })));
     }
 
@@ -391,11 +404,13 @@ impl Classifier {
             evidence: Evidence { procs: vec![proc], events: vec![event.event().seq] },
             innocent: None,
             adjusted: Some(silenced.because),
+            corrects: None,
         })));
     }
 
     fn effect(&mut self, proc: ProcId, effect: &capsule_core::Effect) {
         let Some(live) = self.live.get_mut(&proc) else { return };
+        live.saw(effect);
         if effect.errno.is_some() {
             return;
         }
@@ -452,6 +467,9 @@ impl Stage for Classifier {
                 live.argv = Some(exec.argv.clone());
                 live.capsule = capsule;
                 live.event = seq;
+                if let Some(parent) = input.parent.and_then(|parent| self.live.get_mut(&parent)) {
+                    parent.ran = true;
+                }
                 self.judge(proc, None);
                 self.report(proc, input, out);
                 self.sequences(proc, input, out);
@@ -466,6 +484,7 @@ impl Stage for Classifier {
                     self.judge(proc, Some(status.shell_code()));
                     self.report(proc, input, out);
                 }
+                self.attempted(proc, *status, input, out);
                 self.action(proc, at, seq, Some(Some(*status)), out);
                 self.live.remove(&proc);
             }

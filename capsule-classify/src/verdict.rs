@@ -61,6 +61,10 @@ pub struct Risk {
     pub adjusted: Option<String>,
     /// It was a user's rule.
     pub changed: bool,
+    /// It is about single files as wholes: a program that fails has left its file alone.
+    pub whole: bool,
+    /// How many different things it rests on.
+    pub subjects: usize,
 }
 
 /// A finding that a user's rule silenced.
@@ -134,6 +138,8 @@ pub(crate) struct Facts {
     pub(crate) secret: bool,
     /// It sent something to a host outside.
     pub(crate) sent: bool,
+    /// It takes one file at most, and makes one at most.
+    pub(crate) few: bool,
     /// A known agent by its name.
     pub(crate) known_agent: bool,
     /// A known agent's probe, if one of those started it.

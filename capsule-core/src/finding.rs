@@ -221,6 +221,9 @@ pub struct RiskEvent {
     /// What changed the severity: a user's rule, a context.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub adjusted: Option<String>,
+    /// The earlier finding that this one puts right: what it warned of was tried, and did not come about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub corrects: Option<Seq>,
 }
 
 /// What the classifier says.

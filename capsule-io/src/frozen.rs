@@ -148,6 +148,7 @@ fn risks() -> Vec<RiskEvent> {
         evidence: Evidence { procs: vec![ProcId(1)], events: vec![Seq(2)] },
         innocent: None,
         adjusted: None,
+        corrects: None,
     }]
 }
 

@@ -53,6 +53,8 @@ pub struct TreeBuilder {
     early: HashMap<ProcId, Early>,
     interner: Interner,
     risks: Vec<RiskEvent>,
+    /// How bad each finding is, by its number.
+    graded: Vec<(Seq, Severity)>,
     ledger: Option<Ledger>,
     pipes: Option<Pipes>,
     links: Vec<PipeLink>,
@@ -216,6 +218,11 @@ impl TreeBuilder {
     /// Takes a finding.
     pub fn risk(&mut self, risk: &RiskEvent) {
         self.last_seen = self.last_seen.max(Some(risk.timestamp));
+        if risk.corrects.is_some() {
+            self.correct(risk);
+            return;
+        }
+        self.graded.push((risk.seq, risk.severity));
         if self.pipes.is_some() {
             self.risks.push(risk.clone());
         }
@@ -341,6 +348,40 @@ impl TreeBuilder {
         node.resources = action.resources;
         node.success = action.success;
         node.rule = action.rule;
+    }
+
+    /// What was found earlier did not come about: it stays, with what became of it.
+    fn correct(&mut self, risk: &RiskEvent) {
+        let Some(earlier) = risk.corrects else { return };
+        if let Ok(at) = self.graded.binary_search_by_key(&earlier, |(seq, _)| *seq)
+            && let Some((_, severity)) = self.graded.get_mut(at)
+        {
+            *severity = risk.severity;
+        }
+        let at = self.risks.binary_search_by_key(&earlier, |known| known.seq);
+        if let Some(known) = at.ok().and_then(|at| self.risks.get_mut(at)) {
+            known.severity = risk.severity;
+            known.why.clone_from(&risk.why);
+            known.adjusted.clone_from(&risk.adjusted);
+            known.evidence.events.extend(risk.evidence.events.iter().copied());
+        }
+        if let Some(early) = self.early.get_mut(&risk.proc) {
+            for (_, severity) in early.risks.iter_mut().filter(|(seq, _)| *seq == earlier) {
+                *severity = risk.severity;
+            }
+        }
+        let index = self.index_of(risk.proc);
+        if let Some(node) = index.and_then(|index| self.tree.nodes.get_mut(index)) {
+            let graded = &self.graded;
+            let severity = |seq: &Seq| {
+                graded
+                    .binary_search_by_key(seq, |(seq, _)| *seq)
+                    .ok()
+                    .and_then(|at| graded.get(at))
+                    .map(|(_, how)| *how)
+            };
+            node.worst = node.risks.iter().filter_map(severity).max();
+        }
     }
 
     fn warn(&mut self, index: usize, seq: Seq, severity: Severity) {

@@ -265,6 +265,7 @@ impl Made {
             evidence: Evidence { procs: vec![proc], events: event.into_iter().collect() },
             innocent: Some("setting up a deployment".to_owned()),
             adjusted: None,
+            corrects: None,
         });
         seq
     }

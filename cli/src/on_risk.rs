@@ -102,7 +102,9 @@ impl Handing {
     pub async fn follow(self, mut findings: Subscription<RiskEvent>) {
         while let Some(batch) = findings.recv().await {
             self.counts.dropped.fetch_add(batch.missed(), Ordering::Relaxed);
-            for finding in batch.iter().filter(|finding| finding.severity >= self.level) {
+            // A correction takes an alarm back: it is none.
+            let alarms = batch.iter().filter(|finding| finding.corrects.is_none() && finding.severity >= self.level);
+            for finding in alarms {
                 let count = match self.sender.try_send(finding.clone()) {
                     Ok(()) => &self.counts.taken,
                     Err(_full_or_gone) => &self.counts.dropped,

@@ -1,9 +1,8 @@
 //! Effects on what records the session: said when they happen, once for each process.
 
-use std::sync::Arc;
+use capsule_core::{Effect, Evidence, Finding, ProcId, RiskEvent, Seq, TrackedEvent};
 
-use capsule_core::{Effect, Evidence, Finding, ProcId, RiskEvent, Seq, Severity, TrackedEvent};
-
+use super::attempt::Said;
 use super::{Classifier, REPORTED_KEPT};
 use crate::recorder::RULE;
 use crate::verdict::Silenced;
@@ -22,14 +21,13 @@ impl Classifier {
             self.silence(silenced, (proc, pid), event, out);
             return;
         }
-        let said = |(rule, at): &(Arc<str>, Severity)| **rule == *RULE && *at >= severity;
-        if live.reported.iter().any(said) {
+        if live.reported.iter().any(|said| said.is(RULE, severity)) {
             return;
         }
-        if live.reported.len() < REPORTED_KEPT {
-            live.reported.push((Arc::from(RULE), severity));
-        }
         self.last_risk += 1;
+        if live.reported.len() < REPORTED_KEPT {
+            live.reported.push(Said::seen(RULE, severity, Seq(self.last_risk)));
+        }
         out.push(Finding::Risk(Box::new(RiskEvent {
             seq: Seq(self.last_risk),
             timestamp: event.event().timestamp,
@@ -44,6 +42,7 @@ impl Classifier {
             evidence: Evidence { procs: vec![proc], events: vec![event.event().seq] },
             innocent: info.innocent.clone(),
             adjusted: changed.adjusted,
+            corrects: None,
         })));
     }
 }

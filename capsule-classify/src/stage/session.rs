@@ -8,6 +8,8 @@ use crate::verdict::Verdict;
 
 /// How many files are remembered of each kind.
 const FILES: usize = 2048;
+/// How many readers of credentials are remembered.
+const READERS: usize = 16;
 /// How many different weak signs make one finding.
 const WEAK: usize = 4;
 
@@ -16,7 +18,8 @@ const WEAK: usize = 4;
 pub(super) struct Session {
     fetched: HashMap<String, (ProcId, Seq)>,
     written: HashMap<String, (ProcId, Seq)>,
-    secret: Option<(ProcId, Seq)>,
+    /// Who read credentials.
+    secret: Vec<(ProcId, Seq)>,
     said: HashSet<String>,
     weak: Vec<(String, ProcId, Seq)>,
     weak_said: bool,
@@ -56,10 +59,9 @@ impl Session {
             });
         }
         if facts.sent
-            && let Some((reader, at)) = self.secret
-            && !related(reader)
+            && let Some((reader, at)) = self.secret.iter().copied().find(|(reader, _)| !related(*reader))
         {
-            self.secret = None;
+            self.secret.clear();
             found.push(Found {
                 rule: "session.credential-then-send".to_owned(),
                 detail: None,
@@ -74,9 +76,17 @@ impl Session {
             }
         }
         if facts.secret && !facts.sent {
-            self.secret = Some((proc, seq));
+            if self.secret.len() >= READERS {
+                self.secret.remove(0);
+            }
+            self.secret.push((proc, seq));
         }
         found
+    }
+
+    /// This process, it turns out, read no credentials.
+    pub(super) fn unread(&mut self, proc: ProcId) {
+        self.secret.retain(|(reader, _)| *reader != proc);
     }
 
     /// Counts weak signs; the evidence, once enough different ones came together.

@@ -152,6 +152,30 @@ fn anomalies_and_findings_reach_their_process() {
 }
 
 #[test]
+fn what_was_tried_only_is_shown_as_that() {
+    let found = || {
+        let mut made = support::sample();
+        let first = made.risk(ProcId(2), Severity::High, "Private key read", "A private key was read.");
+        made.risk(ProcId(2), Severity::Medium, "Other", "Something else.");
+        (made, first)
+    };
+    let (before, _) = found();
+    let before = before.view(5000);
+    let (mut made, first) = found();
+    made.risk(ProcId(2), Severity::Low, "Private key read", "It was tried only.");
+    let correction = made.risks.last_mut().unwrap();
+    correction.corrects = Some(first);
+    correction.adjusted = Some("lowered".to_owned());
+    let after = made.view(5000);
+    assert_eq!((before.tree.nodes[1].worst, after.tree.nodes[1].worst), (Some(Severity::High), Some(Severity::Medium)));
+    assert_eq!(after.risks.len(), before.risks.len());
+    assert_eq!(after.tree.nodes[1].risks, before.tree.nodes[1].risks);
+    let found = |seq| after.risks.iter().find(|risk| risk.seq == seq).unwrap();
+    assert_eq!((found(first).severity, found(first).why.as_str()), (Severity::Low, "It was tried only."));
+    assert_eq!(found(first).adjusted.as_deref(), Some("lowered"));
+}
+
+#[test]
 fn a_live_builder_shows_the_same_tree() {
     let made = support::rich();
     let mut live = TreeBuilder::live();

@@ -408,6 +408,7 @@ pub(crate) struct Risk {
     evidence: Evidence,
     innocent: Option<String>,
     adjusted: Option<String>,
+    corrects: Option<u64>,
     chain: Option<Chain>,
 }
 

@@ -120,7 +120,14 @@ impl Model {
             Record::Action(action) => self.tree.action(ActionEvent::clone(action)),
             Record::Risk(risk) => {
                 self.tree.risk(risk);
-                if self.risks.len() < RISKS {
+                if let Some(earlier) = risk.corrects {
+                    let known = self.risks.iter_mut().find(|known| known.seq == earlier);
+                    if let Some(known) = known {
+                        known.severity = risk.severity;
+                        known.why.clone_from(&risk.why);
+                        known.adjusted.clone_from(&risk.adjusted);
+                    }
+                } else if self.risks.len() < RISKS {
                     self.risks.push((**risk).clone());
                 } else {
                     self.uncounted += 1;

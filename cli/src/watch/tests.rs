@@ -78,6 +78,7 @@ impl Story {
             evidence: Evidence::default(),
             innocent: None,
             adjusted: None,
+            corrects: None,
         })));
     }
 }

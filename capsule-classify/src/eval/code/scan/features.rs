@@ -53,9 +53,9 @@ impl Scan {
         {
             // Reads commands from a socket and runs them.
             features.push("reverse-shell");
-        } else if language == "awk" && has("/inet/") && (has("getline") && self.spawns || has("|&")) {
-            features.push("reverse-shell");
-        } else if commands_from_socket(language, text) {
+        } else if language == "awk" && has("/inet/") && (has("getline") && self.spawns || has("|&"))
+            || commands_from_socket(language, text)
+        {
             features.push("reverse-shell");
         }
         if has("pty.spawn") && !self.socket {
