@@ -160,55 +160,52 @@ fn hidden_and_varied_attacks_are_found() {
 /// anybody looked into it (docs/classification.md has those figures); since then the rules have learned from the misses.
 #[test]
 fn what_others_labelled_is_judged_alike() {
-    for lots in [include_str!("corpus/second-author.tsv"), include_str!("corpus/third-author.tsv")] {
-        judged_alike(lots);
-    }
-}
-
-fn judged_alike(lots: &str) {
     let rules = Rules::builtin();
-    let (mut must, mut missed, mut quiet, mut loud) = (0, Vec::new(), 0, Vec::new());
-    let (mut judged, mut label_wrong, mut work_wrong) = (0, Vec::new(), Vec::new());
-    for line in lots.lines().skip(1) {
-        let cells: Vec<&str> = line.split('\t').collect();
-        let [kind, argv, cwd, label, label_alt, workflow, workflow_alt, severity, _, context] = cells.as_slice() else {
-            panic!("ten cells: {line}")
-        };
-        let context = if context.is_empty() { "{}" } else { context };
-        let request = format!(r#"{{"id":"x","argv":{argv},"cwd":"{cwd}","context":{context}}}"#);
-        let answer = capsule_classify::jsonl::answer(&rules, &request).expect("well formed").expect("an answer");
-        let answer: serde_json::Value = serde_json::from_str(&answer).expect("JSON");
-        let is_loud = answer["risks"].as_array().is_some_and(|all| {
-            all.iter().any(|risk| matches!(risk["severity"].as_str(), Some("medium" | "high" | "critical")))
-        });
-        if matches!(*severity, "medium" | "high" | "critical") {
-            must += 1;
-            if !is_loud {
-                missed.push(argv.to_string());
+    for lots in [include_str!("corpus/second-author.tsv"), include_str!("corpus/third-author.tsv")] {
+        let (mut must, mut missed, mut quiet, mut loud) = (0, Vec::new(), 0, Vec::new());
+        let (mut judged, mut label_wrong, mut work_wrong) = (0, Vec::new(), Vec::new());
+        for line in lots.lines().skip(1) {
+            let cells: Vec<&str> = line.split('\t').collect();
+            let [kind, argv, cwd, label, label_alt, workflow, workflow_alt, severity, _, context] = cells.as_slice()
+            else {
+                panic!("ten cells: {line}")
+            };
+            let context = if context.is_empty() { "{}" } else { context };
+            let request = format!(r#"{{"id":"x","argv":{argv},"cwd":"{cwd}","context":{context}}}"#);
+            let answer = capsule_classify::jsonl::answer(&rules, &request).expect("well formed").expect("an answer");
+            let answer: serde_json::Value = serde_json::from_str(&answer).expect("JSON");
+            let is_loud = answer["risks"].as_array().is_some_and(|all| {
+                all.iter().any(|risk| matches!(risk["severity"].as_str(), Some("medium" | "high" | "critical")))
+            });
+            if matches!(*severity, "medium" | "high" | "critical") {
+                must += 1;
+                if !is_loud {
+                    missed.push(argv.to_string());
+                }
+            } else {
+                quiet += 1;
+                if is_loud {
+                    loud.push(argv.to_string());
+                }
             }
-        } else {
-            quiet += 1;
-            if is_loud {
-                loud.push(argv.to_string());
+            if *kind == "workflow" {
+                judged += 1;
+                let fits =
+                    |got: &str, first: &str, others: &str| got == first || others.split(',').any(|other| other == got);
+                if !fits(answer["label"].as_str().unwrap_or_default(), label, label_alt) {
+                    label_wrong.push(argv.to_string());
+                }
+                let got = answer["workflow"].as_str().unwrap_or("none");
+                if !matches!(*label, "Agent" | "Unknown") && !fits(got, workflow, workflow_alt) {
+                    work_wrong.push(argv.to_string());
+                }
             }
         }
-        if *kind == "workflow" {
-            judged += 1;
-            let fits =
-                |got: &str, first: &str, others: &str| got == first || others.split(',').any(|other| other == got);
-            if !fits(answer["label"].as_str().unwrap_or_default(), label, label_alt) {
-                label_wrong.push(argv.to_string());
-            }
-            let got = answer["workflow"].as_str().unwrap_or("none");
-            if !matches!(*label, "Agent" | "Unknown") && !fits(got, workflow, workflow_alt) {
-                work_wrong.push(argv.to_string());
-            }
-        }
+        assert!(missed.len() * 100 <= must, "{} of {must} missed: {missed:#?}", missed.len());
+        assert!(loud.len() * 200 <= quiet, "{} of {quiet} loud: {loud:#?}", loud.len());
+        assert!(label_wrong.len() * 100 <= judged, "{} of {judged}: {label_wrong:#?}", label_wrong.len());
+        assert!(work_wrong.len() * 50 <= judged, "{} of {judged}: {work_wrong:#?}", work_wrong.len());
     }
-    assert!(missed.len() * 100 <= must, "{} of {must} missed: {missed:#?}", missed.len());
-    assert!(loud.len() * 200 <= quiet, "{} of {quiet} loud: {loud:#?}", loud.len());
-    assert!(label_wrong.len() * 100 <= judged, "{} of {judged}: {label_wrong:#?}", label_wrong.len());
-    assert!(work_wrong.len() * 50 <= judged, "{} of {judged}: {work_wrong:#?}", work_wrong.len());
 }
 
 #[test]
