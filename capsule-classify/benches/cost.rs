@@ -39,6 +39,36 @@ fn first_seen(bencher: Bencher<'_, '_>, name: &str) {
     bencher.bench_local(|| classify(&rules, black_box(&input)));
 }
 
+/// The embedded rules with as many Sigma rules as are published for processes on Linux, in the forms that those have.
+fn with_sigma() -> Rules {
+    let mut rules = Rules::builtin();
+    let file = std::env::temp_dir().join(format!("capsule-bench-sigma-{}.yml", std::process::id()));
+    let mut text = String::new();
+    for n in 0..150 {
+        text.push_str(&format!(
+            "title: Rule {n}\nid: 00000000-0000-4000-8000-{n:012}\ntags: [attack.execution, attack.t1059]\n\
+             logsource: {{ category: process_creation, product: linux }}\ndetection:\n  image:\n    Image|endswith: ['/tool{n}', \
+             '/curl{n}', '/python{n}']\n  line:\n    CommandLine|contains: [' --option{n} ', '/tmp/file{n}', 'base64 -d{n}']\n  \
+             not_this:\n    ParentImage|endswith: '/systemd'\n  condition: image and line and not not_this\nlevel: medium\n---\n"
+        ));
+    }
+    if std::fs::write(&file, text.trim_end_matches("---\n")).is_ok() {
+        let report = rules.add_sigma(&file);
+        assert!(report.is_ok(), "{:?}", report.err());
+    }
+    drop(std::fs::remove_file(&file));
+    rules
+}
+
+#[divan::bench(args = COMMANDS.map(|(name, _)| name))]
+fn first_seen_with_sigma(bencher: Bencher<'_, '_>, name: &str) {
+    let rules = with_sigma();
+    let words = COMMANDS.iter().find(|(known, _)| *known == name).map_or(&[] as &[&str], |(_, words)| words);
+    let cwd = Some(ByteString::from("/home/user/project"));
+    let input = Input { argv: argv(words), cwd, context: CommandContext::default() };
+    bencher.bench_local(|| classify(&rules, black_box(&input)));
+}
+
 #[divan::bench]
 fn events_of_a_session(bencher: Bencher<'_, '_>) {
     let mut events = Vec::new();

@@ -163,17 +163,23 @@ impl Agents {
 
     /// The agent whose installation a script's path lies in, and that is not one of its helpers.
     pub(crate) fn script(&self, path: &str) -> Option<usize> {
+        const HELPERS: [&str; 6] = ["vendor/", "ripgrep", "/mcp", "hook", "node_modules/", "/rg"];
         for (number, agent) in self.agents.iter().enumerate() {
             for part in &agent.paths {
-                if let Some((_, rest)) = path.split_once(part.as_str()) {
-                    let helper = ["vendor/", "ripgrep", "/mcp", "hook", "node_modules/", "/rg"];
-                    if !helper.iter().any(|helper| rest.contains(helper)) {
-                        return Some(number);
-                    }
+                if let Some((_, rest)) = path.split_once(part.as_str())
+                    && !HELPERS.iter().any(|helper| rest.contains(helper))
+                {
+                    return Some(number);
                 }
             }
         }
-        None
+        // Any package of an agent, installed by whatever manager: `…/node_modules/@scope/name/dist/index.js`.
+        let (_, installed) = path.rsplit_once("/node_modules/")?;
+        let parts = if installed.starts_with('@') { 2 } else { 1 };
+        let end = installed.match_indices('/').nth(parts - 1).map(|(at, _)| at)?;
+        let (package, rest) = installed.split_at(end);
+        let number = self.packages.get(package).copied()?;
+        (!HELPERS.iter().any(|helper| rest.contains(helper)) && !rest.contains("server")).then_some(number)
     }
 
     pub(crate) fn name(&self, number: usize) -> &str {
@@ -215,7 +221,11 @@ impl Agents {
             }
         }
         let mode = word.is_some_and(|word| agent.modes.iter().any(|mode| mode == word))
-            || args.iter().any(|arg| arg.starts_with('-') && agent.modes.iter().any(|mode| mode == arg));
+            || args
+                .iter()
+                // Behind another's sub-command an option means something else.
+                .take(if ambiguous && agent.needs_mode { 1 } else { usize::MAX })
+                .any(|arg| arg.starts_with('-') && agent.modes.iter().any(|mode| mode == arg));
         if ambiguous {
             // A name that others have: only an agent's own way of being called counts.
             if mode || (word.is_none() && args.is_empty() && !agent.needs_mode) {
@@ -276,11 +286,18 @@ impl Agents {
                 while let Some(word) = rest.get(index) {
                     if *word == "-m" {
                         let module = rest.get(index + 1)?;
-                        let agent = agents
-                            .package(module)
-                            .or_else(|| agents.package(module.split('.').next().unwrap_or(module)));
-                        return agent
-                            .and_then(|agent| agents.kinship(agent, false, rest.get(index + 2..).unwrap_or_default()));
+                        // A distribution is called with dashes, its module with underscores.
+                        let top = module.split('.').next().unwrap_or(module);
+                        let agent = agents.package(module).or_else(|| agents.package(top));
+                        let agent = agent.or_else(|| agents.package(&top.replace('_', "-")));
+                        let after = rest.get(index + 2..).unwrap_or_default();
+                        let named =
+                            || agents.programs.get(top).or_else(|| agents.programs.get(&*top.replace('_', "-")));
+                        return match (agent, named()) {
+                            (Some(agent), _) => agents.kinship(agent, false, after),
+                            (None, Some((agent, ambiguous))) => agents.kinship(*agent, *ambiguous, after),
+                            (None, None) => None,
+                        };
                     }
                     if matches!(*word, "-c" | "-e" | "--eval" | "-p" | "--print") {
                         return None;
@@ -361,6 +378,19 @@ impl Agents {
                     return agent.and_then(|agent| agents.kinship(agent, false, after));
                 }
                 None
+            }
+            "cursor" if rest.first() == Some(&"agent") => {
+                let (agent, _) = agents.program("cursor-agent")?;
+                agents.kinship(agent, false, rest.get(1..).unwrap_or_default())
+            }
+            // Docker's own agents; a model server that starts somebody's agent.
+            "docker" if rest.starts_with(&["agent", "run"]) => {
+                let (agent, _) = agents.program("cagent")?;
+                agents.kinship(agent, false, rest.get(1..).unwrap_or_default())
+            }
+            "ollama" if rest.first() == Some(&"launch") => {
+                let (agent, _) = rest.get(1).and_then(|name| agents.program(name))?;
+                agents.kinship(agent, false, rest.get(2..).unwrap_or_default())
             }
             "gh" => {
                 // `gh copilot` is an agent of its own.

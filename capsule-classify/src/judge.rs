@@ -95,6 +95,10 @@ pub fn classify(rules: &Rules, input: &Input) -> Verdict {
     facts.known_agent = matches!(kinship, Some(Kinship::Runs(_)));
     let hits = std::mem::take(&mut eval.hits);
     let resources = std::mem::take(&mut eval.resources);
+    if let Some(module) = module(&texts, &name).filter(|_| kinship.is_none()) {
+        // `python -m pytest` is pytest.
+        tool = module.chars().take(128).collect();
+    }
     let (summary, wrapped) = summary::of(rules, &texts, label, &name);
     let script = script(&texts, &name);
     let script_path = script.and_then(|at| texts.get(at)).map(String::as_str);
@@ -133,6 +137,18 @@ fn script(texts: &[String], name: &str) -> Option<usize> {
         return text.contains('/').then_some(at);
     }
     None
+}
+
+/// The program that is a module of Python.
+fn module<'a>(texts: &'a [String], name: &str) -> Option<&'a str> {
+    if name != "python" && name != "pypy" && !name.starts_with("python3") {
+        return None;
+    }
+    let at = texts.iter().skip(1).position(|text| !text.starts_with('-') || text == "-m" || text == "-c")?;
+    let module = texts.get(at + 1).filter(|text| *text == "-m").and_then(|_| texts.get(at + 2))?;
+    let named =
+        !module.is_empty() && module.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-'));
+    named.then(|| module.strip_suffix(".__main__").unwrap_or(module))
 }
 
 /// A version manager's stand-in for a program (pyenv, rbenv, nodenv, asdf): it looks for the program and becomes it. What

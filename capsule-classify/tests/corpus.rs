@@ -211,10 +211,15 @@ fn what_others_labelled_is_judged_alike() {
 #[test]
 fn agents_and_their_namesakes_are_told_apart() {
     let rules = Rules::builtin();
+    let mut wrong = Vec::new();
     for line in include_str!("corpus/labels.tsv").lines() {
         let Some((label, argv)) = line.split_once('\t') else { continue };
         let argv: Argv = serde_json::from_str(argv).unwrap_or_default();
         let input = Input { argv, cwd: Some("/home/dev/project".into()), ..Input::default() };
-        assert_eq!(classify(&rules, &input).label.name(), label, "{line}");
+        let got = classify(&rules, &input).label.name();
+        if got != label {
+            wrong.push(format!("{got}: {line}"));
+        }
     }
+    assert!(wrong.is_empty(), "{wrong:#?}");
 }
