@@ -4,7 +4,7 @@
 use std::sync::mpsc::sync_channel;
 use std::thread::{self, Scope};
 
-use capsule_core::{Outlined, SessionMetadata, Stage as _, StreamName, TrackedEvent};
+use capsule_core::{ActionEvent, Outlined, SessionMetadata, Stage as _, StreamName, TrackedEvent};
 use capsule_io::{Listed, Overall, Records, SessionReader, SessionState, Store, StoreError, Verdict, VerifyOptions};
 use capsule_report::{Baseline, Integrity, ListRow, Listing, Options, Report, SessionView, TreeBuilder, Trust};
 use capsule_track::Tracker;
@@ -82,13 +82,17 @@ fn fold(session: &SessionReader) -> Result<SessionView, Problem> {
     // Making records of lines costs more than folding them: each stream is read by a thread of its own, if there may be one.
     thread::scope(|scope| {
         let enriched = read(scope, || session.outline());
-        let actions = read(scope, || session.actions());
+        let mut actions = read(scope, || session.actions()).peekable();
         let risks = read(scope, || session.risks());
         let mut tracker = Tracker::new();
         let mut tracked = Vec::new();
         each(enriched, &mut builder, |builder, Outlined(event)| {
             tracker.feed(&event, &mut tracked);
             take(builder, &mut tracked);
+            // What was said of the event or before it: a stream that waits until the other one is read is read alone.
+            let now = event.event.seq;
+            let said = |action: &Read<ActionEvent>| action.as_ref().map_or(true, |action| action.event <= now);
+            each(std::iter::from_fn(|| actions.next_if(said)), builder, TreeBuilder::action);
         });
         tracker.finish(&mut tracked);
         take(&mut builder, &mut tracked);

@@ -509,10 +509,17 @@ fn interactions(voice: &Voice<'_>) -> Vec<AiInteraction> {
     // Operations that other operations started.
     let room = limit.saturating_sub(list.len()).min(limit / 3);
     let operations = || report.workflows.iter().flat_map(|item| item.procs.iter().copied());
-    let known: std::collections::HashSet<u32> = if room > 0 { operations().collect() } else { Default::default() };
+    let mut known = vec![false; if room > 0 { report.processes.len().saturating_add(1) } else { 0 }];
+    for proc in operations() {
+        if let Some(slot) = usize::try_from(proc).ok().and_then(|proc| known.get_mut(proc)) {
+            *slot = true;
+        }
+    }
+    let is_known =
+        |proc: &u32| usize::try_from(*proc).ok().and_then(|proc| known.get(proc)).is_some_and(|known| *known);
     let parents = operations()
         .filter_map(|proc| process(report, proc))
-        .filter_map(|child| child.parent.filter(|parent| known.contains(parent)).map(|parent| (parent, child)))
+        .filter_map(|child| child.parent.filter(is_known).map(|parent| (parent, child)))
         .take(room);
     list.extend(parents.map(|(parent, child)| AiInteraction {
         kind: "parent".to_owned(),

@@ -69,7 +69,7 @@ pub(super) fn render(wanted: &Wanted<'_>, mut options: Options) -> Outcome {
         Format::Ai => Listing::Brief,
         _ => Listing::Full,
     };
-    let report = Report::assemble(&view, &options);
+    let report = ManuallyDrop::new(Report::assemble(&view, &options));
     match wanted.to {
         None if wanted.format == Format::Human && output::stdout_is_terminal() => {
             let mut text = Vec::new();
