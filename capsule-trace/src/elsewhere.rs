@@ -17,6 +17,9 @@ pub(crate) use sys::{dispose, groups_of, is_ignored, set_groups};
 /// The largest signal number (`signal.h` of macOS: `NSIG` is 32).
 pub(crate) const LAST_SIGNAL: c_int = 31;
 
+/// The flag of `open(2)` that leaves a file's time of access alone: there is none.
+pub(crate) const NO_ATIME: c_int = 0;
+
 /// Whether a backend of Linux works here: never.
 pub(crate) fn probe(_backend: Backend) -> Option<Probe> {
     None

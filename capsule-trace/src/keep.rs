@@ -17,6 +17,8 @@ use nix::fcntl::{OFlag, openat, renameat};
 use nix::sys::stat::Mode;
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
+use crate::platform::NO_ATIME;
+
 /// So many contents are kept of one file: a program that appends a million lines is not copied a million times.
 const IMAGES_EACH: u32 = 16;
 /// So many files' last contents are remembered, so that one that has not changed is not copied again.
@@ -202,7 +204,9 @@ impl Keeper {
         if !follow {
             flags |= OFlag::O_NOFOLLOW;
         }
-        let file = File::options().read(true).custom_flags(flags.bits()).open(path)?;
+        let open = |more| File::options().read(true).custom_flags(flags.bits() | more).open(path);
+        // The time of access is the program's to change. Leaving it alone is for a file's owner only.
+        let file = open(NO_ATIME).or_else(|_| open(0))?;
         let is = file.metadata()?;
         if !is.is_file() || (is.dev(), is.ino()) != same {
             return Err(io::Error::other("another file took its place"));

@@ -1,6 +1,6 @@
 //! What only Linux has: its tracers, and what starting a command needs from its kernel alone.
 
-use std::ffi::CStr;
+use std::ffi::{CStr, c_int};
 use std::io;
 
 use capsule_core::Backend;
@@ -16,6 +16,9 @@ mod sys;
 pub use ebpf::{killer, replay_ring};
 pub(crate) use ptrace::filter::Filter;
 pub(crate) use sys::{Confinement, LAST_SIGNAL, dispose, is_ignored, set_groups};
+
+/// The flag of `open(2)` that leaves a file's time of access alone.
+pub(crate) const NO_ATIME: c_int = libc::O_NOATIME;
 
 /// Whether a backend of Linux works here; `None` where it is not one.
 pub(crate) fn probe(backend: Backend) -> Option<Probe> {

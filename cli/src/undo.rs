@@ -124,9 +124,10 @@ pub(crate) fn ended(paths: impl Iterator<Item = PathBuf>) -> Vec<EndedFile> {
 
 /// What files are now; contents of up to `each` bytes are read, `left` bytes in all.
 fn read(paths: impl Iterator<Item = PathBuf>, mut left: u64, each: u64) -> Vec<EndedFile> {
+    let mut walk = state::Walk::default();
     paths
         .filter_map(|path| {
-            let state = state::now(&path, left.min(each))?;
+            let state = walk.now(&path, left.min(each))?;
             left = left.saturating_sub(state.content.as_ref().and(state.size).unwrap_or(0));
             Some(EndedFile { path: bytes_of(&path), state })
         })

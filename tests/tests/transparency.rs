@@ -148,3 +148,41 @@ fn a_debugger_inside_is_told_no_and_nothing_hangs() {
     assert_ne!(output.status.code(), Some(0));
     assert!(stderr(&output).contains("Operation not permitted"), "{}", stderr(&output));
 }
+
+#[test]
+fn keeping_what_is_destroyed_is_not_noticed() {
+    let test = "keeping_what_is_destroyed_is_not_noticed";
+    if !nix::unistd::geteuid().is_root() {
+        return skipped(test, "a filter needs privileges");
+    }
+    // A file of every fate; what is left, its links, sizes and times of access, and what the calls said.
+    let script = [
+        "umask 022; for f in a b c d; do echo $f as it was > $f; touch -a -d 2001-01-01 $f; done; ln a hard",
+        "echo more >> a; echo new > b; rm c; mv d e; truncate -s 3 e; mkdir x; rmdir x; rm none; echo $?",
+        "chmod 600 a; exec 5<>b; echo through >&5; stat -c '%n %h %s %a %u %X' *; cat *",
+        "python3 -c 'open(\"b\", \"r+\").write(\"py\")' && cat b; ulimit -n; umask; exec \"$@\"",
+    ];
+    let script = script.join("\n");
+    let me = tracee().to_string_lossy().into_owned();
+    let run = |snapshots: bool| {
+        let (home, work) = (Home::new(), tempfile::tempdir().expect("a directory"));
+        let words = ["sh", "-c", &script, "sh", &me, "state"];
+        let mut command = if snapshots {
+            home.command(["run", "-q", "--snapshots", "--"].into_iter().chain(words))
+        } else {
+            let mut bare = Command::new(words[0]);
+            bare.args(&words[1..]).env("CAPSULE_HOME", home.path());
+            bare
+        };
+        let output = command.current_dir(work.path()).stdin(Stdio::null()).output().expect("it starts");
+        let place = work.path().to_string_lossy().into_owned();
+        let (said, complained) = (stdout(&output).replace(&place, "DIR"), stderr(&output).replace(&place, "DIR"));
+        let kept = if snapshots { home.metadata()["snapshots"]["kept"].as_u64() } else { None };
+        // A filter shows in /proc, and the homes differ.
+        let plain = |line: &&str| !line.starts_with("Seccomp") && !line.starts_with("env: ");
+        (said.lines().filter(plain).map(str::to_owned).collect::<Vec<_>>(), complained, output.status.code(), kept)
+    };
+    let (bare, traced) = (run(false), run(true));
+    assert_eq!((&traced.0, &traced.1, traced.2), (&bare.0, &bare.1, bare.2));
+    assert!(traced.3.is_some_and(|kept| kept >= 4), "{:?}", traced.3);
+}
