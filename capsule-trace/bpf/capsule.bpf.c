@@ -484,13 +484,12 @@ int on_fork(u64 *args)
 
     u32 how = HOW_FORK;
     READ(signal, child, exit_signal);
-    struct pt_regs *regs = (void *)bpf_task_pt_regs(parent);
-    u64 number = 0, flags = 0;
-    SYSCALL_NUMBER(regs, number);
+    struct pt_regs *regs = bpf_task_pt_regs(parent);
+    u64 number = SYSCALL_NUMBER(regs);
     if ((s32)number == NR_VFORK) {
         how = HOW_VFORK;
     } else if ((s32)number == NR_CLONE || (s32)number == NR_CLONE3) {
-        SYSCALL_ARG0(regs, flags);
+        u64 flags = SYSCALL_ARG0(regs);
         if ((s32)number == NR_CLONE3) {
             void *at = (void *)flags;
             flags = 0;
@@ -770,11 +769,11 @@ INLINE int exec_failed(struct pt_regs *regs, u64 number, s64 result)
     }
     u64 filename = 0, argv = 0;
     if (number == NR_EXECVE) {
-        SYSCALL_ARG0(regs, filename);
-        SYSCALL_ARG1(regs, argv);
+        filename = SYSCALL_ARG0(regs);
+        argv = SYSCALL_ARG1(regs);
     } else {
-        SYSCALL_ARG1(regs, filename);
-        SYSCALL_ARG2(regs, argv);
+        filename = SYSCALL_ARG1(regs);
+        argv = SYSCALL_ARG2(regs);
     }
     struct failed_record *record = (void *)slot->data;
     fill_head(&record->head, KIND_EXEC_FAILED, pid, task->pid);
@@ -808,9 +807,8 @@ int on_sys_exit(u64 *args)
     s64 result = args[1];
     if (result >= 0)
         return 0;
-    struct pt_regs *regs = (void *)args[0];
-    u64 number = 0;
-    SYSCALL_NUMBER(regs, number);
+    struct pt_regs *regs = bpf_task_pt_regs(bpf_get_current_task_btf());
+    u64 number = SYSCALL_NUMBER(regs);
     if (number != NR_EXECVE && number != NR_EXECVEAT)
         return 0;
     return exec_failed(regs, number, result);
@@ -898,12 +896,15 @@ INLINE u32 own_address(struct sock *sk, u16 family, u8 *at)
     return 28;
 }
 
-SEC("raw_tp/sys_exit")
+/*
+ * Every system call of the machine passes here too. The verifier knows what this kind of program is given, so that the way
+ * out of it calls no helper at all: each costs more than everything else here where returns are slowed down against speculation.
+ */
+SEC("tp_btf/sys_exit")
 int on_effect(u64 *args)
 {
     struct pt_regs *regs = (void *)args[0];
-    u64 number64 = 0;
-    SYSCALL_NUMBER(regs, number64);
+    u64 number64 = SYSCALL_NUMBER(regs);
     u32 number = number64;
     u32 *known = bpf_map_lookup_elem(&calls, &number);
     u32 call = known ? *known : 0;
@@ -913,20 +914,9 @@ int on_effect(u64 *args)
         s64 result = args[1];
         return result < 0 ? exec_failed(regs, number64, result) : 0;
     }
-    struct task_struct *task = bpf_get_current_task_btf();
-    u32 pid = current_process(task);
-    if (!is_tracked(pid))
-        return 0;
-
     u64 flags = 0;
     if (CALL_FLAGS(call)) { /* most opens only read: out early */
-        switch (CALL_FLAGS(call)) {
-        case 2:
-            SYSCALL_ARG1(regs, flags);
-            break;
-        default:
-            SYSCALL_ARG2(regs, flags);
-        }
+        flags = CALL_FLAGS(call) == 2 ? SYSCALL_ARG1(regs) : SYSCALL_ARG2(regs);
         if (call & CALL_FLAGS_POINTER) {
             void *at = (void *)flags;
             flags = 0;
@@ -935,16 +925,18 @@ int on_effect(u64 *args)
         if (call & CALL_IF_WRITES && !(flags & O_WRITES))
             return 0;
     }
+    struct task_struct *task = bpf_get_current_task_btf();
+    u32 pid = current_process(task);
+    if (!is_tracked(pid))
+        return 0;
+
     if (call & CALL_IF_ATTACHES) { /* a tracer makes two others for each call of its tracees */
-        u64 request = 0;
-        SYSCALL_ARG0(regs, request);
+        u64 request = SYSCALL_ARG0(regs);
         if (request != PTRACE_ATTACH && request != PTRACE_SEIZE)
             return 0;
     }
     if (call & CALL_IF_STRANGER) { /* runtimes wake their own threads with signals */
-        u64 target = 0;
-        SYSCALL_ARG0(regs, target);
-        if (is_tracked(target))
+        if (is_tracked(SYSCALL_ARG0(regs)))
             return 0;
     }
     struct scratch *slot = take_scratch();
@@ -958,12 +950,12 @@ int on_effect(u64 *args)
     fill_head(&record->head, KIND_EFFECT, pid, task->pid);
     record->number = number;
     record->result = args[1];
-    SYSCALL_ARG0(regs, record->args[0]);
-    SYSCALL_ARG1(regs, record->args[1]);
-    SYSCALL_ARG2(regs, record->args[2]);
-    SYSCALL_ARG3(regs, record->args[3]);
-    SYSCALL_ARG4(regs, record->args[4]);
-    SYSCALL_ARG5(regs, record->args[5]);
+    record->args[0] = SYSCALL_ARG0(regs);
+    record->args[1] = SYSCALL_ARG1(regs);
+    record->args[2] = SYSCALL_ARG2(regs);
+    record->args[3] = SYSCALL_ARG3(regs);
+    record->args[4] = SYSCALL_ARG4(regs);
+    record->args[5] = SYSCALL_ARG5(regs);
     record->args[6] = flags;
     record->args[7] = 0;
     record->file_mode = 0;

@@ -47,7 +47,7 @@ static long (*const bpf_ringbuf_output)(void *ring, void *data, u64 size, u64 fl
 static void *(*const bpf_ringbuf_reserve)(void *ring, u64 size, u64 flags) = (void *)131;
 static void (*const bpf_ringbuf_submit)(void *data, u64 flags) = (void *)132;
 static struct task_struct *(*const bpf_get_current_task_btf)(void) = (void *)158;
-static long (*const bpf_task_pt_regs)(struct task_struct *task) = (void *)175;
+static struct pt_regs *(*const bpf_task_pt_regs)(struct task_struct *task) = (void *)175;
 static long (*const bpf_loop)(u32 nr_loops, void *callback, void *ctx, u64 flags) = (void *)181;
 
 /* The address of a field. The pointer is taken first: how it was reached is no access of the kernel's types. */
@@ -262,18 +262,21 @@ struct linux_binprm {
     const char *filename;
 } CORE;
 
-/* The registers at a system call: what the call was, and its arguments. */
+/*
+ * The registers at a system call: what the call was, and its arguments. They are loaded directly, which the verifier
+ * allows through what bpf_task_pt_regs returns or a tp_btf program is given.
+ */
 #if defined(__TARGET_ARCH_x86)
 struct pt_regs {
     unsigned long di, si, dx, r10, r8, r9, orig_ax;
 } CORE;
-#define SYSCALL_NUMBER(regs, dst) READ(dst, regs, orig_ax)
-#define SYSCALL_ARG0(regs, dst) READ(dst, regs, di)
-#define SYSCALL_ARG1(regs, dst) READ(dst, regs, si)
-#define SYSCALL_ARG2(regs, dst) READ(dst, regs, dx)
-#define SYSCALL_ARG3(regs, dst) READ(dst, regs, r10)
-#define SYSCALL_ARG4(regs, dst) READ(dst, regs, r8)
-#define SYSCALL_ARG5(regs, dst) READ(dst, regs, r9)
+#define SYSCALL_NUMBER(regs) ((regs)->orig_ax)
+#define SYSCALL_ARG0(regs) ((regs)->di)
+#define SYSCALL_ARG1(regs) ((regs)->si)
+#define SYSCALL_ARG2(regs) ((regs)->dx)
+#define SYSCALL_ARG3(regs) ((regs)->r10)
+#define SYSCALL_ARG4(regs) ((regs)->r8)
+#define SYSCALL_ARG5(regs) ((regs)->r9)
 enum { NR_CLONE = 56, NR_VFORK = 58, NR_EXECVE = 59, NR_EXECVEAT = 322, NR_CLONE3 = 435 };
 #elif defined(__TARGET_ARCH_arm64)
 struct user_pt_regs {
@@ -289,14 +292,13 @@ struct pt_regs {
     u64 orig_x0;
     s32 syscallno;
 } CORE;
-#define SYSCALL_NUMBER(regs, dst) \
-    ({ s32 number_ = 0; READ(number_, regs, syscallno); dst = number_; })
-#define SYSCALL_ARG0(regs, dst) READ(dst, regs, orig_x0)
-#define SYSCALL_ARG1(regs, dst) READ(dst, regs, regs[1])
-#define SYSCALL_ARG2(regs, dst) READ(dst, regs, regs[2])
-#define SYSCALL_ARG3(regs, dst) READ(dst, regs, regs[3])
-#define SYSCALL_ARG4(regs, dst) READ(dst, regs, regs[4])
-#define SYSCALL_ARG5(regs, dst) READ(dst, regs, regs[5])
+#define SYSCALL_NUMBER(regs) ((u64)(s64)(regs)->syscallno)
+#define SYSCALL_ARG0(regs) ((regs)->orig_x0)
+#define SYSCALL_ARG1(regs) ((regs)->regs[1])
+#define SYSCALL_ARG2(regs) ((regs)->regs[2])
+#define SYSCALL_ARG3(regs) ((regs)->regs[3])
+#define SYSCALL_ARG4(regs) ((regs)->regs[4])
+#define SYSCALL_ARG5(regs) ((regs)->regs[5])
 enum { NR_CLONE = 220, NR_VFORK = -1, NR_EXECVE = 221, NR_EXECVEAT = 281, NR_CLONE3 = 435 };
 #else
 #error "define __TARGET_ARCH_x86 or __TARGET_ARCH_arm64"

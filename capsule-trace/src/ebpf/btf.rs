@@ -124,10 +124,12 @@ struct Kernel<'a> {
     /// Where type n begins; type 0 is `void`.
     offsets: Vec<u32>,
     wanted: HashSet<u32>,
+    /// Which type has the name that was asked for.
+    named: u32,
 }
 
 impl<'a> Kernel<'a> {
-    fn read(bytes: &'a [u8], wanted_names: &[&str]) -> Option<Self> {
+    fn read(bytes: &'a [u8], wanted_names: &[&str], typedef: &str) -> Option<Self> {
         if u16_at(bytes, 0)? != MAGIC {
             return None;
         }
@@ -138,7 +140,8 @@ impl<'a> Kernel<'a> {
         };
         let (types, strings) = (section(8)?, section(16)?);
         let names: HashSet<&[u8]> = wanted_names.iter().map(|name| name.as_bytes()).collect();
-        let mut kernel = Self { types, strings, offsets: Vec::with_capacity(types.len() / 24), wanted: HashSet::new() };
+        let offsets = Vec::with_capacity(types.len() / 24);
+        let mut kernel = Self { types, strings, offsets, wanted: HashSet::new(), named: 0 };
         kernel.offsets.push(0);
         let mut at = 0;
         while at < types.len() {
@@ -148,6 +151,9 @@ impl<'a> Kernel<'a> {
                 && names.contains(kernel.name(found))
             {
                 kernel.wanted.insert(u32::try_from(kernel.offsets.len()).ok()?);
+            }
+            if found.kind() == kind::TYPEDEF && kernel.name(found) == typedef.as_bytes() {
+                kernel.named = u32::try_from(kernel.offsets.len()).ok()?;
             }
             kernel.offsets.push(u32::try_from(at).ok()?);
             at = at.checked_add(TYPE + found.extra()?)?;
@@ -285,10 +291,19 @@ impl Subset<'_> {
     }
 }
 
-/// The types called `wanted` out of a kernel's type information, in the same format. `None` where `bytes` is not in a
-/// format that this knows; the whole is then to be used.
-pub(super) fn subset(bytes: &[u8], wanted: &[&str]) -> Option<Vec<u8>> {
-    let kernel = Kernel::read(bytes, wanted)?;
+/// A part of a kernel's type information.
+pub(super) struct Part {
+    /// The types, in the same format, with numbers of their own.
+    pub(super) types: Vec<u8>,
+    /// The kernel's number of one type.
+    pub(super) named: u32,
+}
+
+/// The types called `wanted` out of a kernel's type information, and the number that the kernel gives to `typedef`. `None`
+/// where `bytes` is not in a format that this knows, or there is no such type; the whole is then to be used.
+pub(super) fn subset(bytes: &[u8], wanted: &[&str], typedef: &str) -> Option<Part> {
+    let kernel = Kernel::read(bytes, wanted, typedef)?;
+    let named = Some(kernel.named).filter(|id| *id != 0)?;
     let mut roots: Vec<u32> = kernel.wanted.iter().copied().collect();
     roots.sort_unstable();
     let mut subset = Subset {
@@ -316,7 +331,7 @@ pub(super) fn subset(bytes: &[u8], wanted: &[&str]) -> Option<Vec<u8>> {
     }
     out.extend_from_slice(&subset.types);
     out.extend_from_slice(&subset.strings);
-    Some(out)
+    Some(Part { types: out, named })
 }
 
 #[cfg(test)]
@@ -337,19 +352,19 @@ mod tests {
 
     #[test]
     fn damaged_type_information_is_refused_and_never_panics() {
-        assert!(subset(b"", WANTED).is_none());
-        assert!(subset(b"\x9f\xeb\x01\x00garbage", WANTED).is_none());
+        assert!(subset(b"", WANTED, "btf_trace_sys_exit").is_none());
+        assert!(subset(b"\x9f\xeb\x01\x00garbage", WANTED, "btf_trace_sys_exit").is_none());
         let Ok(mut bytes) = std::fs::read("/sys/kernel/btf/vmlinux") else {
             println!("SKIPPED: this kernel has no BTF");
             return;
         };
         for cut in [0, 10, 24, 30, 1000, 100_000] {
-            assert!(subset(bytes.get(..cut).unwrap(), WANTED).is_none(), "cut at {cut}");
+            assert!(subset(bytes.get(..cut).unwrap(), WANTED, "btf_trace_sys_exit").is_none(), "cut at {cut}");
         }
         for at in (24..4000).step_by(7) {
             bytes[at] ^= 0xff;
         }
         // Whatever it makes of it: no panic, no endless loop.
-        drop(subset(&bytes, WANTED));
+        drop(subset(&bytes, WANTED, "btf_trace_sys_exit"));
     }
 }

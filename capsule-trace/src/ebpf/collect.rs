@@ -21,8 +21,8 @@ use super::wire::{self, Record};
 use crate::{handoff, recorder};
 
 /// How long records may gather in the ring before they are copied: what a storm of wake-ups would cost is more than
-/// anything else here.
-const GATHER: Duration = Duration::from_millis(2);
+/// anything else here. The ring holds forty times what comes in that time at 20,000 processes a second.
+const GATHER: Duration = Duration::from_millis(10);
 /// How large a batch may grow.
 const BATCH_BYTES: usize = 256 << 10;
 /// How many batches may wait, unless told otherwise: 64 MiB in all.

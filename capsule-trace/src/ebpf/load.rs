@@ -7,6 +7,7 @@ use std::os::unix::fs::MetadataExt as _;
 
 use aya::maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray, RingBuf};
 use aya::{Btf, Endianness, include_bytes_aligned};
+use aya_obj::btf::BtfKind;
 use capsule_core::{Backend, Pid};
 
 use super::object::{self, ObjectError};
@@ -25,9 +26,12 @@ const ALWAYS: [(&str, &str); 3] =
     [("on_fork", "sched_process_fork"), ("on_exec", "sched_process_exec"), ("on_exit", "sched_process_exit")];
 const FAILED_EXECS: (&str, &str) = ("on_sys_exit", "sys_exit");
 const EFFECTS: (&str, &str) = ("on_effect", "sys_exit");
+/// What the kernel's type information calls the last one's tracepoint.
+const EFFECTS_TYPE: &str = "btf_trace_sys_exit";
 
 /// `BPF_NOEXIST` of bpf(2).
 const NO_EXIST: u64 = 1;
+const READ_TYPES: &str = "read the kernel's type information";
 const LOAD: &str = "load the kernel programs";
 const ATTACH: &str = "attach the kernel programs";
 const VMLINUX: &str = "/sys/kernel/btf/vmlinux";
@@ -70,14 +74,17 @@ impl Programs {
                 remedy: None,
             });
         }
-        let kernel = kernels_types().map_err(|source| failed("read the kernel's type information", &source))?;
-        let kernel = Btf::parse(&kernel, Endianness::default())
-            .map_err(|source| failed("read the kernel's type information", &source))?;
+        let (kernel, sys_exit) = kernels_types().map_err(|source| failed(READ_TYPES, &source))?;
+        let kernel = Btf::parse(&kernel, Endianness::default()).map_err(|source| failed(READ_TYPES, &source))?;
+        let sys_exit = sys_exit
+            .map_or_else(|| kernel.id_by_type_name_kind(EFFECTS_TYPE, BtfKind::Typedef), Ok)
+            .map_err(|source| failed(READ_TYPES, &source))?;
         let cpus = aya::util::nr_cpus().map_err(|(_file, source)| failed("count the cpus", &source))?;
         let scratch = u32::try_from(cpus).unwrap_or(u32::MAX).saturating_mul(SCRATCH_PER_CPU);
         let sizes = [("ring", ring_bytes), ("scratch", scratch), ("tracked", most_processes())];
         let namespace = pid_namespace().to_ne_bytes();
-        let mut object = object::Programs::new(OBJECT, &kernel, &sizes, &[("pid_ns_inum", &namespace)])
+        let typed = [(EFFECTS.0, sys_exit)];
+        let mut object = object::Programs::new(OBJECT, &kernel, &sizes, &[("pid_ns_inum", &namespace)], &typed)
             .map_err(|source| failed(LOAD, &source))?;
         for (name, _) in ALWAYS {
             object.load(name).map_err(|source| failed(LOAD, &source))?;
@@ -169,18 +176,23 @@ impl Programs {
     }
 }
 
-/// The types that the programs name, out of the kernel's.
-fn kernels_types() -> io::Result<Vec<u8>> {
+/// The types that the programs name, out of the kernel's; and the number that one which is not among them has there, where
+/// these are not all.
+fn kernels_types() -> io::Result<(Vec<u8>, Option<u32>)> {
     let mut file = File::open(VMLINUX)?;
     let len = usize::try_from(file.metadata()?.len()).unwrap_or(0);
     // Before Linux 6.16 it can only be read, a page at a time.
     let mapped = sys::Mapped::new(&file, len);
-    if let Some(types) = mapped.as_ref().ok().and_then(|mapped| btf::subset(mapped.bytes(), btf::WANTED)) {
-        return Ok(types);
+    if let Some(found) = mapped.as_ref().ok().and_then(|mapped| btf::subset(mapped.bytes(), btf::WANTED, EFFECTS_TYPE))
+    {
+        return Ok((found.types, Some(found.named)));
     }
     let mut whole = Vec::with_capacity(len);
     file.read_to_end(&mut whole)?;
-    Ok(btf::subset(&whole, btf::WANTED).unwrap_or(whole))
+    Ok(match btf::subset(&whole, btf::WANTED, EFFECTS_TYPE) {
+        Some(found) => (found.types, Some(found.named)),
+        None => (whole, None),
+    })
 }
 
 /// The inode of the pid namespace that pids are to be given in; 0 for the initial one.

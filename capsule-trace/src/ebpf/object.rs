@@ -55,17 +55,21 @@ pub(super) struct Programs {
     object: Object,
     types: OwnedFd,
     maps: BTreeMap<String, MapData>,
+    /// Programs that know the types of their tracepoint, with the kernel's number of that.
+    typed: BTreeMap<&'static str, u32>,
     loaded: BTreeMap<&'static str, OwnedFd>,
     attached: Vec<OwnedFd>,
 }
 
 impl Programs {
     /// Makes the maps, of these sizes, and fits the programs to the kernel whose types are in `kernel`, with `constants`.
+    /// `typed` are programs that know the types of their tracepoint (`tp_btf`), with the kernel's number of that type.
     pub(super) fn new(
         object: &[u8],
         kernel: &aya_obj::btf::Btf,
         sizes: &[(&str, u32)],
         constants: &[(&str, &[u8])],
+        typed: &[(&'static str, u32)],
     ) -> Result<Self, ObjectError> {
         let mut object = Object::parse(object)?;
         object.patch_map_data(constants.iter().map(|(name, value)| (*name, (*value, true))).collect())?;
@@ -95,7 +99,8 @@ impl Programs {
         });
         object.relocate_maps(found, &sections)?;
         object.relocate_calls(&sections)?;
-        Ok(Self { object, types, maps, loaded: BTreeMap::new(), attached: Vec::new() })
+        let typed = typed.iter().copied().collect();
+        Ok(Self { object, types, maps, typed, loaded: BTreeMap::new(), attached: Vec::new() })
     }
 
     /// A map, which is no longer here then.
@@ -111,7 +116,8 @@ impl Programs {
         let missing = || ObjectError::Missing { what: "the program", name };
         let program = self.object.programs.get(name).ok_or_else(missing)?;
         let function = self.object.functions.get(&program.function_key()).ok_or_else(missing)?;
-        let load = |log: &mut [u8]| sys::load_program(name, function, &program.license, self.types.as_fd(), log);
+        let typed = self.typed.get(name).copied();
+        let load = |log: &mut [u8]| sys::load_program(name, function, &program.license, self.types.as_fd(), typed, log);
         let loaded = match load(&mut []) {
             Ok(loaded) => loaded,
             // Once more, to be told why.
@@ -132,7 +138,10 @@ impl Programs {
         let refused = refused(format!("the tracepoint `{tracepoint}` was refused"));
         let attached = CString::new(tracepoint)
             .map_err(io::Error::from)
-            .and_then(|tracepoint| sys::open_raw_tracepoint(&tracepoint, program.as_fd()))
+            .and_then(|tracepoint| {
+                let named = (!self.typed.contains_key(name)).then_some(tracepoint.as_c_str());
+                sys::open_raw_tracepoint(named, program.as_fd())
+            })
             .map_err(refused)?;
         self.attached.push(attached);
         Ok(())
@@ -166,6 +175,6 @@ mod tests {
     #[test]
     fn what_is_no_object_is_refused() {
         let kernel = aya_obj::btf::Btf::new();
-        assert!(matches!(Programs::new(b"no ELF", &kernel, &[], &[]), Err(ObjectError::Parse(_))));
+        assert!(matches!(Programs::new(b"no ELF", &kernel, &[], &[], &[]), Err(ObjectError::Parse(_))));
     }
 }

@@ -10,7 +10,7 @@ use std::ptr;
 use std::slice;
 
 use aya_obj::Function;
-use aya_obj::generated::{bpf_attr, bpf_cmd, bpf_prog_type};
+use aya_obj::generated::{bpf_attach_type, bpf_attr, bpf_cmd, bpf_prog_type};
 
 /// How often a load is tried that a signal interrupts.
 const TRIES: usize = 5;
@@ -69,12 +69,14 @@ pub(super) fn set_constants(map: BorrowedFd<'_>, mut data: Vec<u8>) -> io::Resul
     bpf(bpf_cmd::BPF_MAP_FREEZE, &mut attr).map(drop)
 }
 
-/// Has a raw tracepoint's program verified and translated. With a log the verifier says in it what it thinks.
+/// Has a raw tracepoint's program verified and translated; `typed` is the kernel's type of the tracepoint, where the program is
+/// of the kind that knows it. With a log the verifier says in it what it thinks.
 pub(super) fn load_program(
     name: &str,
     function: &Function,
     license: &CStr,
     types: BorrowedFd<'_>,
+    typed: Option<u32>,
     log: &mut [u8],
 ) -> io::Result<OwnedFd> {
     let functions = function.func_info.func_info_bytes();
@@ -88,6 +90,11 @@ pub(super) fn load_program(
         *to = from as c_char;
     }
     load.prog_type = bpf_prog_type::BPF_PROG_TYPE_RAW_TRACEPOINT as u32;
+    if let Some(id) = typed {
+        load.prog_type = bpf_prog_type::BPF_PROG_TYPE_TRACING as u32;
+        load.expected_attach_type = bpf_attach_type::BPF_TRACE_RAW_TP as u32;
+        load.attach_btf_id = id;
+    }
     load.insns = address(&function.instructions);
     load.insn_cnt = count(function.instructions.len());
     load.license = license.as_ptr() as u64;
@@ -120,10 +127,10 @@ pub(super) fn load_program(
     result
 }
 
-/// Attaches a program to a raw tracepoint, until the descriptor is closed.
-pub(super) fn open_raw_tracepoint(name: &CStr, program: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+/// Attaches a program to a raw tracepoint, until the descriptor is closed. Without a name: to the one that it was verified for.
+pub(super) fn open_raw_tracepoint(name: Option<&CStr>, program: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     let mut attr = empty();
-    attr.raw_tracepoint.name = name.as_ptr() as u64;
+    attr.raw_tracepoint.name = name.map_or(0, |name| name.as_ptr() as u64);
     attr.raw_tracepoint.prog_fd = number(program);
     bpf_fd(bpf_cmd::BPF_RAW_TRACEPOINT_OPEN, &mut attr)
 }
