@@ -97,6 +97,8 @@ pub(crate) mod flag {
     pub(crate) const SCRIPT: u32 = 1 << 11;
     pub(crate) const PIPED: u32 = 1 << 12;
     pub(crate) const TEST: u32 = 1 << 13;
+    /// The shell opens the file, for a redirection. Not for rules.
+    pub(crate) const BY_SHELL: u32 = 1 << 14;
     pub(crate) const NAMES: &[(&str, u32)] = &[
         ("elevated", ELEVATED),
         ("remote", REMOTE),
@@ -136,11 +138,66 @@ impl<'a> Deed<'a> {
         self.cached_args.get_or_init(|| (self.args)())
     }
 
-    /// Whether it is about one file, neither found by a search nor one of many below a directory, and not yet done.
+    /// Whether a program does it to one file or not at all: a file neither found by a search nor one of many below a
+    /// directory, not yet opened, and not by the shell that starts the program.
     fn is_whole(&self) -> bool {
         let searched = self.flags & flag::SEARCHED != 0 && self.program != "grep";
-        self.verb.names_file() && !searched && self.flags & (flag::RECURSIVE | flag::EVIDENCE) == 0
+        let not_whole = flag::RECURSIVE | flag::EVIDENCE | flag::BY_SHELL;
+        self.verb.names_file() && !searched && self.flags & not_whole == 0 && all_or_nothing(self.program)
     }
+}
+
+/// Programs that fail before they have done anything to their one file.
+pub(crate) fn all_or_nothing(tool: &str) -> bool {
+    const TOOLS: &[&str] = &[
+        "base32",
+        "base64",
+        "bat",
+        "cat",
+        "chattr",
+        "chgrp",
+        "chmod",
+        "chown",
+        "cp",
+        "cut",
+        "egrep",
+        "fgrep",
+        "file",
+        "grep",
+        "head",
+        "hexdump",
+        "install",
+        "less",
+        "ln",
+        "ls",
+        "md5sum",
+        "mkdir",
+        "more",
+        "mv",
+        "nl",
+        "od",
+        "rg",
+        "rm",
+        "rmdir",
+        "sha1sum",
+        "sha256sum",
+        "sha512sum",
+        "sort",
+        "stat",
+        "strings",
+        "tac",
+        "tail",
+        "tee",
+        "touch",
+        "truncate",
+        "uniq",
+        "unlink",
+        "wc",
+        "xxd",
+        "zcat",
+        "zgrep",
+    ];
+    TOOLS.binary_search(&tool).is_ok()
 }
 
 /// A rule that a deed fits, with the severity that the circumstances give it.
@@ -154,7 +211,7 @@ pub(crate) struct Hit {
     pub(crate) changed: bool,
     /// A user's rule does not want to hear of it.
     pub(crate) silenced: bool,
-    /// It is about one file as a whole, which a program that fails has left alone.
+    /// It is about one file as a whole, which a program that fails has left alone (`Deed::is_whole`).
     pub(crate) whole: bool,
 }
 

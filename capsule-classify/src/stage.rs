@@ -46,6 +46,8 @@ struct Live {
     user: Option<String>,
     /// It runs Capsule's own executable.
     capsule: bool,
+    /// It runs a program of the system's, not one that merely has its name.
+    installed: bool,
     known: Option<Arc<Known>>,
     role: Role,
     label: Label,
@@ -120,6 +122,7 @@ impl Classifier {
             exe: None,
             user: None,
             capsule: false,
+            installed: false,
             known: None,
             role,
             label: Label::Unknown,
@@ -466,6 +469,7 @@ impl Stage for Classifier {
                 }
                 live.argv = Some(exec.argv.clone());
                 live.capsule = capsule;
+                live.installed = exe.or(exec.exe.as_ref()).is_some_and(|exe| attempt::installed(exe.as_bytes()));
                 live.event = seq;
                 if let Some(parent) = input.parent.and_then(|parent| self.live.get_mut(&parent)) {
                     parent.ran = true;

@@ -5,6 +5,7 @@ use capsule_core::Workflow;
 use super::{Done, Eval, Plumbing, heavier};
 use crate::flow::{Flow, Taint};
 use crate::risk::Verb;
+use crate::risk::flag;
 use crate::shell::{RedirectKind, Word};
 
 /// One output redirection.
@@ -77,7 +78,11 @@ impl Eval<'_> {
                 match kind {
                     RedirectKind::Input => {
                         plumbing.from_file = true;
-                        *input = if taint != Taint::NONE { Flow::of(taint) } else { self.read_path(&text, flags, "<") };
+                        *input = if taint != Taint::NONE {
+                            Flow::of(taint)
+                        } else {
+                            self.read_path(&text, flags | flag::BY_SHELL, "<")
+                        };
                     }
                     _ => outputs.push(Output {
                         path: text,
@@ -117,7 +122,7 @@ impl Eval<'_> {
             taken = true;
             let flow = done.out.clone();
             let verb = if output.append { Verb::Append } else { Verb::Write };
-            self.write_path(verb, &output.path, &flow, flags, program);
+            self.write_path(verb, &output.path, &flow, flags | flag::BY_SHELL, program);
             if self.is_authored(&output.path, program, &flow) {
                 done.work = heavier(done.work, Some(Workflow::CodeGeneration));
                 done.plumbing = false;

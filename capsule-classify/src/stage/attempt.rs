@@ -6,14 +6,15 @@
 //! (a shell around the command) is put right when every process under it that was to do the deed failed.
 //!
 //! A failing exit code is easy to have: code may read a key and then leave with 1. So it counts only of programs that do one
-//! thing to a file or nothing ([`all_or_nothing`]), and not where they take several files, search, follow a directory, or
-//! were ended by a signal.
+//! thing to a file or nothing ([`all_or_nothing`]) and that the system installed ([`installed`]: anybody can call a script
+//! `cat`), and not where they take several files, search, follow a directory, or were ended by a signal.
 
 use std::sync::Arc;
 
 use capsule_core::{Effect, Evidence, ExitStatus, Finding, Pid, ProcId, RiskEvent, Seq, Severity, TrackedEvent};
 
 use super::{Classifier, Live};
+use crate::risk::all_or_nothing;
 use crate::verdict::Risk;
 
 /// `EPERM` and `EACCES`.
@@ -83,57 +84,19 @@ impl Live {
     }
 }
 
-/// Programs that fail before they have done anything to their one file.
-fn all_or_nothing(tool: &str) -> bool {
-    const TOOLS: &[&str] = &[
-        "base32",
-        "base64",
-        "bat",
-        "cat",
-        "chattr",
-        "chgrp",
-        "chmod",
-        "chown",
-        "cp",
-        "cut",
-        "egrep",
-        "fgrep",
-        "file",
-        "grep",
-        "head",
-        "hexdump",
-        "install",
-        "less",
-        "ln",
-        "ls",
-        "md5sum",
-        "mkdir",
-        "more",
-        "mv",
-        "nl",
-        "od",
-        "rg",
-        "rm",
-        "rmdir",
-        "sha1sum",
-        "sha256sum",
-        "sha512sum",
-        "sort",
-        "stat",
-        "strings",
-        "tac",
-        "tail",
-        "tee",
-        "touch",
-        "truncate",
-        "uniq",
-        "unlink",
-        "wc",
-        "xxd",
-        "zcat",
-        "zgrep",
+/// Whether an executable lies where only the system's packages put programs.
+pub(super) fn installed(exe: &[u8]) -> bool {
+    const PLACES: [&[u8]; 8] = [
+        b"/bin/",
+        b"/sbin/",
+        b"/usr/bin/",
+        b"/usr/sbin/",
+        b"/usr/lib/",
+        b"/usr/libexec/",
+        b"/nix/store/",
+        b"/gnu/store/",
     ];
-    TOOLS.binary_search(&tool).is_ok()
+    PLACES.iter().any(|place| exe.starts_with(place)) && !exe.windows(4).any(|part| part == b"/../")
 }
 
 /// Programs that ask for a right before they start anything.
@@ -156,10 +119,11 @@ impl Classifier {
         let reported = std::mem::take(&mut live.reported);
         let Some(known) = live.known.clone() else { return };
         let (pid, ran, verdict) = (live.pid, live.ran, &known.verdict);
-        let failed = matches!(status, ExitStatus::Exited(code) if !verdict.is_success(code));
+        let failed = live.installed && matches!(status, ExitStatus::Exited(code) if !verdict.is_success(code));
         for said in &reported {
             let Some(risk) = verdict.risks.iter().find(|risk| *risk.rule == *said.rule) else { continue };
-            let below = said.carried > 0 && said.failed == said.carried && said.carried >= risk.subjects;
+            // What the shell does itself, nobody below it fails to do.
+            let below = risk.whole && said.carried > 0 && said.failed == said.carried && said.carried >= risk.subjects;
             let refused = failed && verdict.facts.wraps && !ran && asks_first(&verdict.tool);
             let simple = !verdict.facts.wraps && verdict.facts.few && all_or_nothing(&verdict.tool);
             let alone = failed && simple && said.carried == 0 && risk.whole;
