@@ -301,14 +301,6 @@ impl Classifier {
                 continue;
             }
             self.last_risk += 1;
-            let mut why = risk.why.clone();
-            // Programs that rules name in parentheses (`(agent)`) are nobody's words.
-            if !risk.subject.is_empty() && !risk.subject.starts_with('(') {
-                why.push_str(&format!(" ({})", risk.subject));
-            }
-            if let Some(adjusted) = risk.adjusted.as_deref().filter(|_| risk.changed) {
-                why.push_str(&format!(" It was {adjusted}."));
-            }
             out.push(Finding::Risk(Box::new(RiskEvent {
                 seq: Seq(self.last_risk),
                 timestamp: event.event().timestamp,
@@ -318,7 +310,7 @@ impl Classifier {
                 category: risk.category.clone(),
                 rule: risk.rule.clone(),
                 title: risk.title.clone(),
-                why,
+                why: risk.in_words(),
                 attack: risk.attack.clone(),
                 evidence: Evidence { procs: vec![proc], events: vec![event.event().seq] },
                 innocent: risk.innocent.clone(),

@@ -67,6 +67,21 @@ pub struct Risk {
     pub subjects: usize,
 }
 
+impl Risk {
+    /// Why it matters, with what it is about and what a user's rule changed.
+    pub(crate) fn in_words(&self) -> String {
+        let mut why = self.why.clone();
+        // Programs that rules name in parentheses (`(agent)`) are nobody's words.
+        if !self.subject.is_empty() && !self.subject.starts_with('(') {
+            why.push_str(&format!(" ({})", self.subject));
+        }
+        if let Some(adjusted) = self.adjusted.as_deref().filter(|_| self.changed) {
+            why.push_str(&format!(" It was {adjusted}."));
+        }
+        why
+    }
+}
+
 /// A finding that a user's rule silenced.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Silenced {

@@ -80,7 +80,9 @@ fn a_report_says_what_a_rule_silenced_and_lowered() {
     std::fs::write(own.join("more.toml"), lower).expect("written");
     let work = tempfile::tempdir().expect("a directory");
     std::fs::write(work.path().join(".env"), "A=b\n").expect("written");
-    let script = "cat .env; cat .env; cat ~/.ssh/id_rsa; true";
+    std::fs::create_dir(work.path().join(".ssh")).expect("made");
+    std::fs::write(work.path().join(".ssh/id_rsa"), "none\n").expect("written");
+    let script = "cat .env; cat .env; cat .ssh/id_rsa; true";
     let output = capsule(&home, work.path(), &["run", "--tracer", "ptrace", "sh", "-c", script]);
     assert!(output.status.success(), "{}", stderr(&output));
     let risks = home.stream("risks");
@@ -90,6 +92,13 @@ fn a_report_says_what_a_rule_silenced_and_lowered() {
     let report = stdout(&capsule(&home, work.path(), &["report", "--width", "200"]));
     assert!(report.contains("silenced, was medium, by a rule of the user (mine.toml): only samples"), "{report}");
     assert!(report.contains("It was lowered from high to low by a rule of the user (more.toml)"), "{report}");
+    // One that is not there: both are said.
+    let output = capsule(&home, work.path(), &["run", "--tracer", "ptrace", "cat", ".ssh/id_ed25519"]);
+    assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+    let json = stdout(&capsule(&home, work.path(), &["report", "--format", "json"]));
+    let both = "lowered from high to low by a rule of the user (more.toml): no reason given; \
+                then lowered from low to info: it did not succeed (exit code 1)";
+    assert!(json.contains(both), "{json}");
 }
 
 #[test]

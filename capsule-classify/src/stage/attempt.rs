@@ -172,8 +172,9 @@ impl Classifier {
         if severity >= risk.severity {
             return;
         }
-        let adjusted = format!("lowered from {} to {}: {because}", risk.severity.name(), severity.name());
-        let subject = if risk.subject.is_empty() { String::new() } else { format!(" ({})", risk.subject) };
+        let lowered = format!("lowered from {} to {}: {because}", risk.severity.name(), severity.name());
+        let why = format!("{} It was tried only, and {lowered}.", risk.in_words());
+        let before = risk.adjusted.as_ref().map(|before| format!("{before}; then "));
         self.last_risk += 1;
         out.push(Finding::Risk(Box::new(RiskEvent {
             seq: Seq(self.last_risk),
@@ -184,11 +185,11 @@ impl Classifier {
             category: risk.category.clone(),
             rule: risk.rule.clone(),
             title: risk.title.clone(),
-            why: format!("{}{subject} It was tried only, and {adjusted}.", risk.why),
+            why,
             attack: risk.attack.clone(),
             evidence: Evidence { procs: vec![proc], events: vec![event.event().seq] },
             innocent: risk.innocent.clone(),
-            adjusted: Some(adjusted),
+            adjusted: Some(before.unwrap_or_default() + &lowered),
             corrects: Some(earlier),
         })));
     }
