@@ -71,8 +71,8 @@ impl Risk {
     /// Why it matters, with what it is about and what a user's rule changed.
     pub(crate) fn in_words(&self) -> String {
         let mut why = self.why.clone();
-        // Programs that rules name in parentheses (`(agent)`) are nobody's words.
-        if !self.subject.is_empty() && !self.subject.starts_with('(') {
+        // Programs that rules name in parentheses (`(agent)`) are nobody's words, and `-` (standard input) says nothing.
+        if !self.subject.is_empty() && !self.subject.starts_with('(') && self.subject != "-" {
             why.push_str(&format!(" ({})", self.subject));
         }
         if let Some(adjusted) = self.adjusted.as_deref().filter(|_| self.changed) {

@@ -241,9 +241,20 @@ fn a_host_that_a_command_names_and_connects_to_is_one() {
         made.connect(curl, at + 1, "127.0.0.1", 8000);
         made.end(curl, at + 1, ExitStatus::Exited(0));
     }
+    // What it connected to beside that is among its resources, and not in its words.
+    let resource = Resource { kind: ResourceKind::Host, value: ByteString::from("10.0.0.3:53") };
+    let curl = made.run(
+        Some(agent),
+        5,
+        &["curl", "http://x.invalid/"],
+        For { resources: vec![resource], ..tool(None, "curl") },
+    );
+    made.connect(curl, 6, "10.0.0.3", 53);
     let report = report(made, 10);
     let hosts: Vec<_> = report.hosts.iter().map(|host| (host.how.as_str(), host.ports.clone(), host.named)).collect();
-    assert_eq!(hosts, [("connect", vec![8000], true), ("argument", vec![9999], true)]);
+    assert!(hosts.contains(&("connect", vec![53], false)), "{hosts:?}");
+    assert!(hosts.contains(&("connect", vec![8000], true)) && hosts.contains(&("argument", vec![9999], true)));
+    assert_eq!(hosts.len(), 3);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use capsule_core::{ByteString, EffectKind, Endpoint, ResourceKind};
+use capsule_core::{ByteString, EffectKind, Endpoint, ProcessNode, ResourceKind};
 
 use super::clean::Cleaner;
 use super::files::is_device;
@@ -72,7 +72,8 @@ pub(super) fn hosts(view: &SessionView, index: &Index<'_>, cleaner: &Cleaner) ->
                 continue;
             }
             if let Some(seen) = seen(&mut hosts, host, port) {
-                seen.named = true;
+                // What a program connected to is among its resources, too.
+                seen.named |= says(node, host);
                 note(seen, port, node.proc.0);
                 continue;
             }
@@ -110,6 +111,11 @@ fn seen<'a>(
         .into_iter()
         .find(|key| hosts.get(key).is_some_and(|item| port.is_none_or(|port| item.ports.contains(&port))))?;
     hosts.get_mut(&key)
+}
+
+/// Whether a host stands in a process's arguments.
+fn says(node: &ProcessNode, host: &[u8]) -> bool {
+    node.execs.iter().any(|exec| memchr::memmem::find(exec.argv.as_block(), host).is_some())
 }
 
 fn note(item: &mut HostItem, port: Option<u16>, proc: u32) {
