@@ -90,7 +90,7 @@ pub fn classify(rules: &Rules, input: &Input) -> Verdict {
     if label == Label::Agent || label == Label::Unknown {
         work = None;
     }
-    let answers = answers(rules, &eval, &args, &name);
+    let answers = answers(rules, &args, &name);
     let mut facts = eval.facts();
     facts.known_agent = matches!(kinship, Some(Kinship::Runs(_)));
     let hits = std::mem::take(&mut eval.hits);
@@ -322,8 +322,7 @@ fn label(rules: &Rules, texts: &[String], name: &str) -> Label {
 }
 
 /// Exit codes that are answers, of the program that was asked for.
-fn answers(rules: &Rules, eval: &Eval<'_>, args: &[Arg], name: &str) -> Vec<i32> {
-    let _ = eval;
+fn answers(rules: &Rules, args: &[Arg], name: &str) -> Vec<i32> {
     if crate::eval::is_shell(name) {
         let Some(code) = args.iter().skip(1).find(|arg| !arg.text.starts_with('-')) else { return Vec::new() };
         let text = summary::unwrap_agent(&code.text);
