@@ -29,8 +29,8 @@ use scripts::{AGENT, BPFTRACE, FILES, GIT, LOOP, MAKE, NODE, PIPES, PYTHON};
 /// One way to run a command.
 struct Contender {
     name: String,
-    /// What stands before the command; `{}` becomes a fresh scratch path, and `{command}` the whole command, where it is to
-    /// be one word.
+    /// What stands before the command; `{}` becomes a fresh scratch path, and `{command}` a script that becomes the command,
+    /// where it is to be one word.
     prefix: Vec<String>,
 }
 
@@ -211,6 +211,15 @@ fn contenders(capsule: &str, scratch: &Path) -> Vec<Contender> {
     all
 }
 
+/// How a script is run that becomes the command, for peers that want a command as one word.
+fn one_word(scratch: &Path, command: &[String]) -> std::io::Result<String> {
+    let quoted: Vec<String> = command.iter().map(|word| format!("'{}'", word.replace('\'', "'\\''"))).collect();
+    let script = scratch.join("command");
+    std::fs::write(&script, format!("exec {}\n", quoted.join(" ")))?;
+    // Some take nothing but programs for programs.
+    Ok(format!("/bin/sh {}", script.display()))
+}
+
 /// The smallest program: a static one that does nothing but exit.
 fn tiny(scratch: &Path) -> String {
     let (source, program) = (scratch.join("tiny.c"), scratch.join("tiny"));
@@ -308,6 +317,7 @@ fn rounds(
     contenders: &[Contender],
     workload: &Workload,
 ) -> Result<Vec<Vec<Duration>>, String> {
+    let script = one_word(scratch, &workload.command).map_err(|error| error.to_string())?;
     let mut rounds = Vec::new();
     for round in 0..=settings.runs {
         let mut times = Vec::new();
@@ -319,7 +329,7 @@ fn rounds(
                 .iter()
                 .map(|word| match word.as_str() {
                     "{}" => place.to_string_lossy().into_owned(),
-                    "{command}" => workload.command.join(" "),
+                    "{command}" => script.clone(),
                     _ => word.clone(),
                 })
                 .chain(workload.command.iter().filter(|_| !contender.prefix.iter().any(|w| w == "{command}")).cloned())
