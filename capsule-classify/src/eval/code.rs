@@ -28,7 +28,9 @@ impl<'r> Eval<'r> {
         piped: bool,
     ) -> Done {
         let language = program.language.clone().unwrap_or_default();
-        if version_asked(args)
+        // Behind a script or code it is asked for its help, and runs.
+        let of_its_own = args.len() == 2 || args.get(1).is_some_and(|arg| arg.text == "-m");
+        if of_its_own && version_asked(args)
             || args.len() == 2 && args.get(1).is_some_and(|arg| arg.text == "-v" || arg.text == "-VV")
         {
             return Done::work(Some(Workflow::SystemExploration));

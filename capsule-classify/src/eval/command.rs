@@ -171,9 +171,16 @@ impl<'r> Eval<'r> {
             return self.run(args.get(1..).unwrap_or_default(), stdin, flags, plumbing, piped);
         }
         let mut flags = flags;
-        if args.iter().skip(1).any(|arg| {
-            matches!(arg.text.as_str(), "--dry-run" | "--help" | "-help" | "--dryrun" | "--simulate" | "--just-print")
-        }) {
+        // What stands behind code is an argument of the code's: `bash -c CODE --help` runs it.
+        let runs_code = is_shell(&name) || passes_on(&name) || program.is_some_and(|known| known.language.is_some());
+        if !runs_code
+            && args.iter().skip(1).any(|arg| {
+                matches!(
+                    arg.text.as_str(),
+                    "--dry-run" | "--help" | "-help" | "--dryrun" | "--simulate" | "--just-print"
+                )
+            })
+        {
             flags |= flag::DRY;
         }
         if name.starts_with("test")
@@ -188,7 +195,8 @@ impl<'r> Eval<'r> {
         if let Some(program) = program {
             if !program.wrappers.is_empty() {
                 self.through.push(name.clone());
-                let done = self.wrapper(&name, program, args, stdin, flags, plumbing, piped);
+                // The same holds of commands: each looks at its own arguments.
+                let done = self.wrapper(&name, program, args, stdin, flags & !flag::DRY, plumbing, piped);
                 self.through.pop();
                 if let Some(done) = done {
                     return done;
@@ -201,7 +209,7 @@ impl<'r> Eval<'r> {
         if let Some(done) = self.builtin(&name, args, stdin, flags, piped) {
             return self.with_work(done, program, args);
         }
-        if version_asked(args) && !matches!(name.as_str(), "echo" | "printf") {
+        if version_asked(args) && !passes_on(&name) && !matches!(name.as_str(), "echo" | "printf") {
             return Done::work(Some(Workflow::SystemExploration));
         }
         let known = match name.as_str() {
@@ -299,7 +307,7 @@ impl<'r> Eval<'r> {
         let simple = program.is_none_or(|program| program.wrappers.is_empty() && program.language.is_none());
         let helps = simple
             && !is_shell(name)
-            && !matches!(name, "ssh" | "autossh" | "socat" | "nc" | "ncat" | "find" | "fd")
+            && !passes_on(name)
             && args.len() > 1
             && args.last().is_some_and(|arg| arg.text == "--help")
             && args.iter().all(|arg| arg.text != "--");
@@ -682,6 +690,28 @@ impl<'r> Eval<'r> {
 /// Names that scripts of all kinds have.
 pub(crate) fn is_everyday(stem: &str) -> bool {
     matches!(stem, "test" | "at" | "history" | "http" | "serve" | "import" | "mail" | "host" | "exploit" | "transfer")
+}
+
+/// Programs that take what stands behind their first operand for somebody else's words.
+fn passes_on(name: &str) -> bool {
+    matches!(
+        name,
+        "ssh"
+            | "autossh"
+            | "socat"
+            | "nc"
+            | "ncat"
+            | "find"
+            | "fd"
+            | "awk"
+            | "gawk"
+            | "mawk"
+            | "nawk"
+            | "watch"
+            | "expect"
+            | "tmux"
+            | "screen"
+    )
 }
 
 /// Whether the program is only asked for its version or its help.
