@@ -19,7 +19,7 @@ use capsule_core::{
 
 use crate::judge::classify;
 use crate::rules::Rules;
-use crate::verdict::{CommandContext, Input, Silenced};
+use crate::verdict::{CommandContext, Input, Risk, Silenced};
 use attempt::Said;
 use cache::{Known, VerdictCache};
 use session::Session;
@@ -296,27 +296,11 @@ impl Classifier {
                     self.carries(above, &risk.rule, risk.severity);
                 }
             }
-            let Some(live) = self.live.get_mut(&proc) else { return };
             if above.is_some() {
                 continue;
             }
-            self.last_risk += 1;
-            out.push(Finding::Risk(Box::new(RiskEvent {
-                seq: Seq(self.last_risk),
-                timestamp: event.event().timestamp,
-                proc,
-                pid: live.pid,
-                severity: risk.severity,
-                category: risk.category.clone(),
-                rule: risk.rule.clone(),
-                title: risk.title.clone(),
-                why: risk.in_words(),
-                attack: risk.attack.clone(),
-                evidence: Evidence { procs: vec![proc], events: vec![event.event().seq] },
-                innocent: risk.innocent.clone(),
-                adjusted: risk.adjusted.clone(),
-                corrects: None,
-            })));
+            let said = self.next_of(risk, (proc, pid), event);
+            out.push(Finding::Risk(Box::new(said)));
         }
     }
 
@@ -335,6 +319,42 @@ impl Classifier {
         }
     }
 
+    /// The next finding about a process, which this event gives rise to: what it says is to be filled in.
+    fn next_risk(&mut self, (proc, pid): (ProcId, Pid), event: &TrackedEvent) -> RiskEvent {
+        self.last_risk += 1;
+        RiskEvent {
+            seq: Seq(self.last_risk),
+            timestamp: event.event().timestamp,
+            proc,
+            pid,
+            severity: Severity::Info,
+            category: String::new(),
+            rule: String::new(),
+            title: String::new(),
+            why: String::new(),
+            attack: Vec::new(),
+            evidence: Evidence { procs: vec![proc], events: vec![event.event().seq] },
+            innocent: None,
+            adjusted: None,
+            corrects: None,
+        }
+    }
+
+    /// The same, of a rule that a process's arguments fit.
+    fn next_of(&mut self, risk: &Risk, who: (ProcId, Pid), event: &TrackedEvent) -> RiskEvent {
+        RiskEvent {
+            severity: risk.severity,
+            category: risk.category.clone(),
+            rule: risk.rule.clone(),
+            title: risk.title.clone(),
+            why: risk.in_words(),
+            attack: risk.attack.clone(),
+            innocent: risk.innocent.clone(),
+            adjusted: risk.adjusted.clone(),
+            ..self.next_risk(who, event)
+        }
+    }
+
     fn session_risk(
         &mut self,
         rule: &str,
@@ -344,33 +364,28 @@ impl Classifier {
         event: &TrackedEvent,
         out: &mut Vec<Finding>,
     ) {
-        let Some((info, changed)) = self.rules.session_rule(rule) else { return };
+        let rules = Arc::clone(&self.rules);
+        let Some((info, changed)) = rules.session_rule(rule) else { return };
         if changed.silenced {
             let silenced = Silenced::by(info, changed.severity, changed.adjusted);
             self.silence(silenced, (proc, pid), event, out);
             return;
         }
-        self.last_risk += 1;
-        out.push(Finding::Risk(Box::new(RiskEvent {
-            seq: Seq(self.last_risk),
-            timestamp: event.event().timestamp,
-            proc,
-            pid,
+        let detail = detail.map(|detail| format!(" ({detail})")).unwrap_or_default();
+        let how = changed.adjusted.as_deref().map(|how| format!(" It was {how}.")).unwrap_or_default();
+        let said = RiskEvent {
             severity: changed.severity,
             category: info.category.clone(),
             rule: info.id.clone(),
             title: info.title.clone(),
-            why: {
-                let detail = detail.map(|detail| format!(" ({detail})")).unwrap_or_default();
-                let changed = changed.adjusted.as_deref().map(|how| format!(" It was {how}.")).unwrap_or_default();
-                format!("{}{detail}{changed}", info.why)
-            },
+            why: format!("{}{detail}{how}", info.why),
             attack: info.attack.clone(),
             evidence,
             innocent: info.innocent.clone(),
             adjusted: changed.adjusted,
-            corrects: None,
-        })));
+            ..self.next_risk((proc, pid), event)
+        };
+        out.push(Finding::Risk(Box::new(said)));
     }
 
     /// Says once for each rule that a user's rule silenced it: no more than that, but no less.
@@ -384,23 +399,16 @@ impl Classifier {
         if !self.silenced.insert(silenced.rule.clone()) {
             return;
         }
-        self.last_risk += 1;
-        out.push(Finding::Risk(Box::new(RiskEvent {
-            seq: Seq(self.last_risk),
-            timestamp: event.event().timestamp,
-            proc,
-            pid,
-            severity: Severity::Info,
+        let said = RiskEvent {
             category: silenced.category,
             rule: silenced.rule,
             title: silenced.title,
             why: format!("Found here for the first time, and not shown: {}.", silenced.because),
             attack: silenced.attack,
-            evidence: Evidence { procs: vec![proc], events: vec![event.event().seq] },
-            innocent: None,
             adjusted: Some(silenced.because),
-            corrects: None,
-        })));
+            ..self.next_risk((proc, pid), event)
+        };
+        out.push(Finding::Risk(Box::new(said)));
     }
 
     fn effect(&mut self, proc: ProcId, effect: &capsule_core::Effect) {

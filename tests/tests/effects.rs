@@ -1,13 +1,13 @@
 //! What programs did outside themselves: every backend says the same, and the file system agrees.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use serde_json::Value;
 use tests::{Home, skipped, stderr, tracee};
 
 use crate::conformance::backends;
+use crate::undo::listing;
 
 /// The files that `tracee effects` finds.
 fn prepare(dir: &Path) {
@@ -125,24 +125,6 @@ fn every_backend_tells_the_same_effects() {
             }
         }
     }
-}
-
-/// What is below a directory: content, mode and kind of each name.
-fn listing(dir: &Path) -> BTreeMap<String, (u32, Vec<u8>)> {
-    let mut found = BTreeMap::new();
-    let mut todo = vec![dir.to_path_buf()];
-    while let Some(next) = todo.pop() {
-        for entry in std::fs::read_dir(next).expect("a directory").map(|entry| entry.expect("an entry").path()) {
-            let meta = entry.symlink_metadata().expect("its metadata");
-            let content = if meta.is_file() { std::fs::read(&entry).expect("its content") } else { Vec::new() };
-            found
-                .insert(entry.strip_prefix(dir).expect("below").to_string_lossy().into_owned(), (meta.mode(), content));
-            if meta.is_dir() {
-                todo.push(entry);
-            }
-        }
-    }
-    found
 }
 
 #[test]

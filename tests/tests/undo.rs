@@ -82,7 +82,7 @@ fn snapshots_need_ptrace_and_effects() {
 }
 
 /// Everything below a directory: kind, permissions, and content or target of each name.
-fn listing(dir: &Path) -> BTreeMap<String, (u32, Vec<u8>)> {
+pub(crate) fn listing(dir: &Path) -> BTreeMap<String, (u32, Vec<u8>)> {
     let mut found = BTreeMap::new();
     let mut todo = vec![dir.to_path_buf()];
     while let Some(next) = todo.pop() {

@@ -11,7 +11,7 @@
 
 use std::sync::Arc;
 
-use capsule_core::{Effect, Evidence, ExitStatus, Finding, Pid, ProcId, RiskEvent, Seq, Severity, TrackedEvent};
+use capsule_core::{Effect, ExitStatus, Finding, Pid, ProcId, RiskEvent, Seq, Severity, TrackedEvent};
 
 use super::{Classifier, Live};
 use crate::risk::all_or_nothing;
@@ -163,7 +163,7 @@ impl Classifier {
         risk: &Risk,
         steps: usize,
         because: &str,
-        (proc, pid): (ProcId, Pid),
+        who: (ProcId, Pid),
         event: &TrackedEvent,
         out: &mut Vec<Finding>,
     ) {
@@ -175,22 +175,13 @@ impl Classifier {
         let lowered = format!("lowered from {} to {}: {because}", risk.severity.name(), severity.name());
         let why = format!("{} It was tried only, and {lowered}.", risk.in_words());
         let before = risk.adjusted.as_ref().map(|before| format!("{before}; then "));
-        self.last_risk += 1;
-        out.push(Finding::Risk(Box::new(RiskEvent {
-            seq: Seq(self.last_risk),
-            timestamp: event.event().timestamp,
-            proc,
-            pid,
+        let said = RiskEvent {
             severity,
-            category: risk.category.clone(),
-            rule: risk.rule.clone(),
-            title: risk.title.clone(),
             why,
-            attack: risk.attack.clone(),
-            evidence: Evidence { procs: vec![proc], events: vec![event.event().seq] },
-            innocent: risk.innocent.clone(),
             adjusted: Some(before.unwrap_or_default() + &lowered),
             corrects: Some(earlier),
-        })));
+            ..self.next_of(risk, who, event)
+        };
+        out.push(Finding::Risk(Box::new(said)));
     }
 }

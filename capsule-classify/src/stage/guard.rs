@@ -1,6 +1,8 @@
 //! Effects on what records the session: said when they happen, once for each process.
 
-use capsule_core::{Effect, Evidence, Finding, ProcId, RiskEvent, Seq, TrackedEvent};
+use std::sync::Arc;
+
+use capsule_core::{Effect, Finding, ProcId, RiskEvent, Seq, TrackedEvent};
 
 use super::attempt::Said;
 use super::{Classifier, REPORTED_KEPT};
@@ -13,7 +15,8 @@ impl Classifier {
         let Some(live) = self.live.get_mut(&proc) else { return };
         let Some((severity, detail)) = self.rules.guarded.touched(effect, live.capsule) else { return };
         // A user's change to the rule may make it less than that, or silence it.
-        let Some((info, changed)) = self.rules.session_rule(RULE) else { return };
+        let rules = Arc::clone(&self.rules);
+        let Some((info, changed)) = rules.session_rule(RULE) else { return };
         let pid = live.pid;
         let severity = severity.min(changed.severity);
         if changed.silenced {
@@ -24,25 +27,20 @@ impl Classifier {
         if live.reported.iter().any(|said| said.is(RULE, severity)) {
             return;
         }
-        self.last_risk += 1;
         if live.reported.len() < REPORTED_KEPT {
-            live.reported.push(Said::seen(RULE, severity, Seq(self.last_risk)));
+            live.reported.push(Said::seen(RULE, severity, Seq(self.last_risk + 1)));
         }
-        out.push(Finding::Risk(Box::new(RiskEvent {
-            seq: Seq(self.last_risk),
-            timestamp: event.event().timestamp,
-            proc,
-            pid,
+        let said = RiskEvent {
             severity,
             category: info.category.clone(),
             rule: info.id.clone(),
             title: info.title.clone(),
             why: format!("{} ({detail})", info.why),
             attack: info.attack.clone(),
-            evidence: Evidence { procs: vec![proc], events: vec![event.event().seq] },
             innocent: info.innocent.clone(),
             adjusted: changed.adjusted,
-            corrects: None,
-        })));
+            ..self.next_risk((proc, pid), event)
+        };
+        out.push(Finding::Risk(Box::new(said)));
     }
 }
