@@ -89,7 +89,7 @@ fn story() -> State {
     story.run(10, 100, None, &[b"agent", b"--task", b"ship it"]);
     story.run(12, 101, Some(100), &[b"make", b"-j2"]);
     story.run(13, 102, Some(101), &[b"cc", b"-c", b"main.c"]);
-    story.effect(14, 102, EffectKind::FileWrite, "/work/main.o");
+    story.effect(14, 102, EffectKind::FileWrite, "/proj/main.o");
     story.exit(15, 102, 0);
     story.run(20, 103, Some(100), &[b"cat", b"/home/me/.ssh/id_ed25519"]);
     story.risk(20, 4, 103);
